@@ -1,0 +1,40 @@
+# Free without a size: find the class in the unit map, then push.
+#
+# in:       rdi = block, NULL or anything
+# out:      nothing
+# clobbers: rax, rcx, rdx, flags; nothing else, no stack
+# cold:     2 (run slabs) where the map has class 0 or the magazine is full; 3 (slow) outside the
+#           window (NULL too) and where no medium block starts. The slow path gets rdi as it came.
+#
+#   unit = (p - base) >> 16, beyond the window -> slow; class = map[unit].class; push as free_sized
+
+    mov     rdx, rdi
+    sub     rdx, qword ptr [rip + {window}]         # base; below it the difference is huge
+    shr     rdx, 16                     # unit
+    cmp     rdx, qword ptr [rip + {window} + 8]     # units
+    jae     3f
+    mov     rcx, qword ptr [rip + {window} + 16]    # map
+    movzx   edx, byte ptr [rcx + rdx*2] # class of a class slab, else 0: top 0 is always "full"
+    mov     rcx, qword ptr [rip + {tls}@GOTTPOFF]
+    mov     rax, qword ptr fs:[rcx + rdx*8]
+    add     al, 8
+    jb      2f
+    mov     qword ptr [rax], rdi        # slot before top, as in free_sized.s
+    mov     qword ptr fs:[rcx + rdx*8], rax
+    ret
+2:                                      # a block of a run slab has its class at its first granule
+    mov     rdx, rdi
+    sub     rdx, qword ptr [rip + {window}]
+    shr     rdx, 7                      # granule
+    mov     rcx, qword ptr [rip + {window} + 24]    # granules
+    movzx   edx, byte ptr [rcx + rdx]   # medium class, 0 where none starts: entry 0 is the dummy
+    mov     rax, qword ptr [rip + {tls}@GOTTPOFF]
+    mov     rcx, qword ptr fs:[rax + 520]           # thread
+    mov     rax, qword ptr [rcx + rdx*8]
+    add     al, 8
+    jb      3f
+    mov     qword ptr [rax], rdi
+    mov     qword ptr [rcx + rdx*8], rax
+    ret
+3:
+    jmp     {slow}

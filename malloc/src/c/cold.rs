@@ -1,0 +1,47 @@
+//! Where the hot entries go on a miss.
+//! Each takes exactly the arguments of its entry in the same registers, so that the assembly gets
+//! here by one jump.
+//! They add to the crate's slow side what only C knows: errno, and the rule for foreign pointers.
+
+use core::ffi::c_void;
+
+use bitmag::c_face;
+
+use super::{errno, foreign};
+
+/// `malloc`, after a miss.
+#[cold]
+pub extern "C" fn malloc_cold(size: usize) -> *mut c_void {
+    // SAFETY: any size may be asked for.
+    errno::or_enomem(unsafe { c_face::allocate_cold(size) })
+}
+
+/// `free`, after a miss; `ptr` may be NULL.
+///
+/// # Safety
+/// `ptr` is NULL or a block that the caller gives up.
+#[cold]
+pub unsafe extern "C" fn free_cold(ptr: *mut c_void) {
+    errno::preserve(|| {
+        // SAFETY: the caller gives the block up.
+        if unsafe { c_face::release_cold(ptr.cast()) }.is_err() {
+            // SAFETY: the crate says that the pointer is not one of its own.
+            unsafe { foreign::free(ptr) };
+        }
+    });
+}
+
+/// `free_sized`, after a miss; `ptr` may be NULL.
+///
+/// # Safety
+/// `ptr` is NULL or a block of `size` bytes, with no alignment asked for, that the caller gives up.
+#[cold]
+pub unsafe extern "C" fn free_sized_cold(ptr: *mut c_void, size: usize) {
+    errno::preserve(|| {
+        // SAFETY: the caller gives the block up and says its size.
+        if unsafe { c_face::release_sized_cold(ptr.cast(), size) }.is_err() {
+            // SAFETY: the crate says that the pointer is not one of its own.
+            unsafe { foreign::free(ptr) };
+        }
+    });
+}

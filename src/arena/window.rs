@@ -1,0 +1,228 @@
+//! The window: one range of addresses for every slab and span, taken from the system in steps.
+//!
+//! A base is picked in an empty part of the address space with room above it; steps of 1 to 64 MiB
+//! are reserved right behind each other, and committed in steps of their own. The tables that
+//! describe the units grow beside it in the same way, so one subtraction and one bound find them.
+//!
+//! Why no single huge reservation: it breaks programs that lower RLIMIT_AS while running, mlockall
+//! of ordinary users, valgrind and `ulimit -v` (ARCHITECTURE.md, "Window").
+
+use super::tables::{self, REGIONS, Region};
+use crate::hit::window;
+use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
+use crate::os::{self, Access};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Units reserved (address space taken). Written by the grower only.
+static RESERVED: AtomicUsize = AtomicUsize::new(0);
+/// Units that the window can grow to. Written once, at the start.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+/// Who grows the window: 0 nobody, else a thread's token.
+static GROWER: AtomicUsize = AtomicUsize::new(0);
+
+/// Smallest and largest step of reservation, units: 1 MiB and 64 MiB.
+const RESERVE_STEP: (usize, usize) = (16, 1024);
+/// Smallest and largest step of commitment, units: 1 MiB and 32 MiB.
+const COMMIT_STEP: (usize, usize) = (16, 512);
+
+/// Bytes of address space reserved for blocks.
+pub(crate) fn reserved() -> usize {
+    RESERVED.load(Ordering::Relaxed) << UNIT_SHIFT
+}
+
+/// Bytes of address space committed for blocks.
+pub(crate) fn committed() -> usize {
+    window().units.load(Ordering::Relaxed) << UNIT_SHIFT
+}
+
+/// Picks the window's place and writes the constant part of its description. Called once.
+///
+/// `false` if no place could be found, which happens only in an exhausted address space.
+pub(crate) fn place(checked: bool) -> bool {
+    let page = os::page_size();
+    let mut units = largest_window();
+    while units >= 64 {
+        let metadata = tables::lay_out(units, page, checked);
+        let align = (units << UNIT_SHIFT).min(1 << 30);
+        let total = metadata.next_multiple_of(align) + (units << UNIT_SHIFT);
+        if let Some(start) = find_place(total, align) {
+            tables::set_bases(start);
+            LIMIT.store(units, Ordering::Relaxed);
+            let window = window();
+            window.map.store(tables::region(Region::Map), Ordering::Relaxed);
+            window.granules.store(tables::region(Region::Granules), Ordering::Relaxed);
+            window.base.store(start + metadata.next_multiple_of(align), Ordering::Release);
+            return true;
+        }
+        units /= 4;
+    }
+    false
+}
+
+/// log2 of the user address space, guessed from where the stack lies.
+fn address_bits() -> u32 {
+    let here = 0u8;
+    usize::BITS - (&raw const here).addr().leading_zeros()
+}
+
+/// 1 TiB of units, or a quarter of a smaller address space.
+fn largest_window() -> usize {
+    1 << (address_bits().saturating_sub(2).min(40) - UNIT_SHIFT)
+}
+
+/// An empty range of `total` bytes at a multiple of `align`. Nothing stays mapped there.
+fn find_place(total: usize, align: usize) -> Option<usize> {
+    let bits = address_bits();
+    let mut random = os::random();
+    if bits >= 46 && cfg!(not(any(asan, tsan))) {
+        // Between an eighth and five sixteenths of the address space: above programs and their
+        // break, below what the kernel hands out from the top, or from a third upwards in the
+        // legacy layout.
+        let unit = 1usize << (bits - 4);
+        for _ in 0..8 {
+            random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ 0x5bd1_e995;
+            let start = (2 * unit + (random as usize % (3 * unit))) & !(align - 1);
+            if is_empty(start, total) {
+                return Some(start);
+            }
+        }
+    }
+    // Let the kernel say where there is room.
+    let probe = os::map(total + align, Access::Reserved).ok()?;
+    os::unmap(probe, total + align);
+    Some((probe as usize).next_multiple_of(align))
+}
+
+/// Whether nothing is mapped in the range. The kernel looks for an overlap before it looks at
+/// limits, so that ENOMEM and EAGAIN under a limit mean "empty" as well as success does.
+fn is_empty(start: usize, len: usize) -> bool {
+    match os::map_at(start, len, Access::Reserved) {
+        Ok(()) => {
+            os::unmap(start as *mut u8, len);
+            true
+        }
+        Err(os::Errno(errno)) => errno == libc::ENOMEM || errno == libc::EAGAIN,
+    }
+}
+
+/// What a growth came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// There are new free units, or somebody else was growing: search again.
+    Retry,
+    /// No memory, no address space, or this very thread was growing when a handler interrupted it.
+    Failed,
+}
+
+/// Commits at least `need` more units and publishes them as free.
+///
+/// `token` names the calling thread and is not 0. Waits (yielding) while another thread grows.
+pub(crate) fn grow(need: usize, token: usize) -> Growth {
+    if let Err(holder) = GROWER.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed) {
+        if holder == token {
+            return Growth::Failed;
+        }
+        os::yield_now();
+        return Growth::Retry;
+    }
+    let grown = commit_more(need);
+    GROWER.store(0, Ordering::Release);
+    if grown { Growth::Retry } else { Growth::Failed }
+}
+
+fn commit_more(need: usize) -> bool {
+    let window = window();
+    let committed = window.units.load(Ordering::Relaxed);
+    let reserved = RESERVED.load(Ordering::Relaxed);
+    if committed + need > reserved && !reserve_more(committed + need - reserved) {
+        return false;
+    }
+    let available = RESERVED.load(Ordering::Relaxed) - committed;
+    let step = (committed / 8).clamp(COMMIT_STEP.0, COMMIT_STEP.1).max(need).min(available);
+    let base = window.base.load(Ordering::Relaxed);
+    let start = base + (committed << UNIT_SHIFT);
+    let step = if os::commit(start, step << UNIT_SHIFT).is_ok() {
+        step
+    } else if step > need && os::commit(start, need << UNIT_SHIFT).is_ok() {
+        need
+    } else {
+        return false;
+    };
+    // The bound first: whoever claims a unit finds it inside the window.
+    window.units.store(committed + step, Ordering::Release);
+    super::units::publish(committed, step);
+    true
+}
+
+fn reserve_more(need: usize) -> bool {
+    let reserved = RESERVED.load(Ordering::Relaxed);
+    let limit = LIMIT.load(Ordering::Relaxed);
+    if need > limit - reserved {
+        return false;
+    }
+    let most = limit - reserved;
+    let mut step = reserved.clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need).min(most);
+    while !reserve_step(reserved, step) {
+        if step == need {
+            return false;
+        }
+        step = (step / 2).max(need);
+    }
+    true
+}
+
+fn reserve_step(reserved: usize, step: usize) -> bool {
+    for region in REGIONS {
+        if !tables::grow(region, reserved + step) {
+            return false;
+        }
+    }
+    let start = window().base.load(Ordering::Relaxed) + (reserved << UNIT_SHIFT);
+    let len = step << UNIT_SHIFT;
+    if os::map_at(start, len, Access::Reserved).is_err() {
+        return false;
+    }
+    os::small_pages(start, len);
+    os::name(start, len, c"bitmag");
+    RESERVED.store(reserved + step, Ordering::Relaxed);
+    true
+}
+
+/// In the child of a fork: takes back what a grower that did not come along had half done.
+///
+/// Units whose free bits it had not published yet stay lost: at most one step of address space.
+pub(crate) fn after_fork(token: usize) {
+    let grower = GROWER.load(Ordering::Relaxed);
+    if grower == 0 || grower == token {
+        return;
+    }
+    for region in REGIONS {
+        tables::forget_unrecorded(region);
+    }
+    let reserved = RESERVED.load(Ordering::Relaxed);
+    let start = window().base.load(Ordering::Relaxed) + (reserved << UNIT_SHIFT);
+    let len = (LIMIT.load(Ordering::Relaxed) - reserved) << UNIT_SHIFT;
+    if len != 0 {
+        os::unmap(start as *mut u8, len);
+    }
+    GROWER.store(0, Ordering::Relaxed);
+}
+
+/// The unit that `address` lies in, if it is inside the committed window.
+#[inline]
+pub(crate) fn unit_of(address: usize) -> Option<u32> {
+    let window = window();
+    let unit = address.wrapping_sub(window.base.load(Ordering::Relaxed)) >> UNIT_SHIFT;
+    if unit < window.units.load(Ordering::Acquire) {
+        debug_assert!(unit < NO_UNIT as usize);
+        Some(unit as u32)
+    } else {
+        None
+    }
+}
+
+/// Address of a unit's first byte.
+#[inline]
+pub(crate) fn address_of(unit: u32) -> usize {
+    window().base.load(Ordering::Relaxed) + unit as usize * UNIT_BYTES
+}

@@ -1,0 +1,174 @@
+//! The AVX2 backend: four words to the vector, sixteen to the step.
+//! Searches are those of `vector`; expanding and locating, which have no common shape, are in `avx2_batch`.
+//! `engine` calls it with a token that proves AVX2, BMI1, BMI2 and POPCNT.
+
+use core::arch::asm;
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU8, AtomicU64};
+
+use super::dispatch::HaveAvx2;
+use super::vector::{self, Vector, entries};
+
+pub(super) use super::avx2_batch::{count, expand, locate};
+
+entries!(HaveAvx2, __m256i, "avx2,bmi1,bmi2,popcnt");
+
+/// Four vectors that follow each other, folded by the given instructions.
+macro_rules! fold4 {
+    ($p:expr, $fold:literal) => {{
+        let folded;
+        // SAFETY: reads 128 bytes at p, which the caller covers.
+        unsafe {
+            asm!(
+                "vmovdqu {v}, [{p}]",
+                concat!($fold, " {v}, {v}, [{p} + 32]"),
+                concat!($fold, " {v}, {v}, [{p} + 64]"),
+                concat!($fold, " {v}, {v}, [{p} + 96]"),
+                v = out(ymm_reg) folded,
+                p = in(reg) $p,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        folded
+    }};
+}
+
+/// Four pairs of vectors, each pair joined by one instruction and the pairs folded by another.
+macro_rules! fold4_pairs {
+    ($a:expr, $b:expr, $join:literal, $fold:literal) => {{
+        let folded;
+        // SAFETY: reads 128 bytes at a and at b, which the caller covers.
+        unsafe {
+            asm!(
+                "vmovdqu {v}, [{a}]",
+                "vmovdqu {w}, [{a} + 32]",
+                concat!($join, " {v}, {v}, [{b}]"),
+                concat!($join, " {w}, {w}, [{b} + 32]"),
+                "vmovdqu {x}, [{a} + 64]",
+                "vmovdqu {y}, [{a} + 96]",
+                concat!($join, " {x}, {x}, [{b} + 64]"),
+                concat!($join, " {y}, {y}, [{b} + 96]"),
+                concat!($fold, " {v}, {v}, {w}"),
+                concat!($fold, " {x}, {x}, {y}"),
+                concat!($fold, " {v}, {v}, {x}"),
+                v = out(ymm_reg) folded,
+                w = out(ymm_reg) _,
+                x = out(ymm_reg) _,
+                y = out(ymm_reg) _,
+                a = in(reg) $a,
+                b = in(reg) $b,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        folded
+    }};
+}
+
+impl Vector for __m256i {
+    const WORDS: usize = 4;
+    const STEP: usize = 4;
+    const BYTE_SHIFT: u32 = 0;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn splat(word: u64) -> Self {
+        _mm256_set1_epi64x(word.cast_signed())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(from: *const u8) -> Self {
+        let v;
+        // SAFETY: reads 32 bytes, which the caller covers.
+        unsafe {
+            asm!("vmovdqu {v}, [{p}]", v = out(ymm_reg) v, p = in(reg) from,
+                options(nostack, preserves_flags, readonly));
+        }
+        v
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn or_step(from: *const AtomicU64) -> Self {
+        fold4!(from, "vpor")
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn and_step(from: *const AtomicU64) -> Self {
+        fold4!(from, "vpand")
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn meet_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+        fold4_pairs!(a, b, "vpand", "vpor")
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn join_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+        fold4_pairs!(a, b, "vpor", "vpand")
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn and(self, other: Self) -> Self {
+        _mm256_and_si256(self, other)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn or(self, other: Self) -> Self {
+        _mm256_or_si256(self, other)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn right(self, by: Self) -> Self {
+        _mm256_srlv_epi64(self, by)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn left(self, by: Self) -> Self {
+        _mm256_sllv_epi64(self, by)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn any(self) -> bool {
+        _mm256_testz_si256(self, self) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn full(self) -> bool {
+        _mm256_testc_si256(self, _mm256_set1_epi64x(-1)) != 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn nonzero(self) -> u32 {
+        let zero = _mm256_cmpeq_epi64(self, _mm256_setzero_si256());
+        (_mm256_movemask_pd(_mm256_castsi256_pd(zero)) ^ 0xf).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn full_lanes<const WIDTH: u32>(self) -> Self {
+        let ones = _mm256_set1_epi64x(-1);
+        match WIDTH {
+            8 => _mm256_cmpeq_epi8(self, ones),
+            16 => _mm256_cmpeq_epi16(self, ones),
+            _ => _mm256_cmpeq_epi32(self, ones),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn bytes_at_least(self, least: Self) -> u64 {
+        let at_least = _mm256_cmpeq_epi8(_mm256_max_epu8(self, least), self);
+        u64::from(_mm256_movemask_epi8(at_least).cast_unsigned())
+    }
+}

@@ -1,0 +1,343 @@
+//! The AVX2 backend's batch operations: expand bits into pointers, locate pointers, count bits.
+//! Expanding has three ways, by what a word looks like: a ramp for bits in a row, a table by the byte for dense words,
+//! bit by bit for sparse ones, where the table loses. `avx2` hands these on to `engine`.
+
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::dispatch::HaveAvx2;
+use super::expand::{BITS_OF_BYTE, pointer};
+use super::vector::Vector;
+use super::{BATCH, Expanded, Located, Spacing, scalar};
+
+/// Words with so many bits or fewer are expanded bit by bit.
+const SPARSE: usize = 12;
+
+/// So many bits in a row are expanded by adding up, without looking at them.
+const RAMP: usize = 8;
+
+/// How many bits are set.
+#[inline(always)]
+pub(super) fn count(_: HaveAvx2, words: &[AtomicU64]) -> usize {
+    // SAFETY: the token proves the features.
+    unsafe { count_featured(words) }
+}
+
+/// `count`: a table of sixteen by the half byte, summed by bytes and then by words.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+fn count_featured(words: &[AtomicU64]) -> usize {
+    let (fours, rest) = words.as_chunks::<4>();
+    let ones = _mm256_setr_epi8(
+        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
+        3, 4,
+    );
+    let half = _mm256_set1_epi8(15);
+    let zero = _mm256_setzero_si256();
+    let mut sum = zero;
+    for four in fours {
+        // SAFETY: reads the four words; this function has the features.
+        let bits = unsafe { <__m256i as Vector>::load(four.as_ptr().cast()) };
+        let low = _mm256_shuffle_epi8(ones, _mm256_and_si256(bits, half));
+        let high = _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi64(bits, 4), half));
+        sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), zero));
+    }
+    let sum = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    let sum = _mm_cvtsi128_si64(sum) + _mm_extract_epi64(sum, 1);
+    rest.iter().fold(sum as usize, |sum, w| sum + w.load(Relaxed).count_ones() as usize)
+}
+
+/// Takes bits and writes pointers: see `Engine::expand`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(always)]
+pub(super) unsafe fn expand(
+    _: HaveAvx2,
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    // SAFETY: the token proves the features; the rest is the caller's promise.
+    unsafe { expand_featured(local, from_word, k, base, size, out_top) }
+}
+
+/// `expand`. `bottom + left` is always one past the next slot to write.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_featured(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    let bottom = out_top.wrapping_sub(k);
+    let mut left = k;
+    let mut index = from_word;
+    let mut first = base.wrapping_add((from_word.wrapping_mul(64)).wrapping_mul(size));
+    while left != 0 && index < local.len() {
+        // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write.
+        unsafe {
+            let word = local.get_unchecked(index);
+            let bits = word.load(Relaxed);
+            let ones = bits.count_ones() as usize;
+            if ones <= 4 && left >= 4 {
+                // The usual sparse word: four bits, whether it has them or not; what is not one is overwritten later.
+                word.store(0, Relaxed);
+                four_bits(bits, first, size, bottom.add(left));
+                left -= ones;
+            } else {
+                let (rest, still) = if ones <= SPARSE {
+                    sparse(bits, first, size, bottom, left)
+                } else {
+                    dense(bits, first, size, bottom, left)
+                };
+                left = still;
+                word.store(rest, Relaxed);
+                if rest != 0 {
+                    break;
+                }
+            }
+        }
+        index += 1;
+        first = first.wrapping_add(64 * size);
+    }
+    Expanded { taken: k - left, next_word: index }
+}
+
+/// Writes the addresses of the lowest four bits below `top`; returns the others.
+///
+/// # Safety
+/// Four slots below `top` are the caller's to write.
+#[inline]
+#[target_feature(enable = "bmi1")]
+unsafe fn four_bits(mut bits: u64, first: usize, size: usize, top: *mut *mut u8) -> u64 {
+    for slot in 1..=4 {
+        let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
+        // SAFETY: one of the four slots.
+        unsafe { top.sub(slot).write(pointer(address)) };
+        bits = _blsr_u64(bits);
+    }
+    bits
+}
+
+/// A word bit by bit. Returns the bits and the slots that are left.
+///
+/// # Safety
+/// `left` slots from `bottom` on are the caller's to write.
+#[inline]
+#[target_feature(enable = "bmi1,popcnt")]
+unsafe fn sparse(
+    mut bits: u64,
+    first: usize,
+    size: usize,
+    bottom: *mut *mut u8,
+    mut left: usize,
+) -> (u64, usize) {
+    // SAFETY: left counts the slots; four are written only where four are left.
+    unsafe {
+        while bits != 0 && left >= 4 {
+            let ones = bits.count_ones() as usize;
+            bits = four_bits(bits, first, size, bottom.add(left));
+            left -= ones.min(4);
+        }
+        while bits != 0 && left != 0 {
+            left -= 1;
+            let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
+            bottom.add(left).write(pointer(address));
+            bits = _blsr_u64(bits);
+        }
+    }
+    (bits, left)
+}
+
+/// A word of many bits, by ramps and by bytes. Returns the bits and the slots that are left.
+///
+/// # Safety
+/// `left` slots from `bottom` on are the caller's to write.
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn dense(
+    mut bits: u64,
+    first: usize,
+    size: usize,
+    bottom: *mut *mut u8,
+    mut left: usize,
+) -> (u64, usize) {
+    let sizes = _mm256_set1_epi64x(size as i64);
+    // SAFETY: left counts the slots that may still be written, and each way below writes no more.
+    unsafe {
+        while bits != 0 {
+            let skip = _tzcnt_u64(bits) as usize;
+            let row = _tzcnt_u64(!(bits >> skip)) as usize;
+            if row < RAMP {
+                return bytes(bits, first, sizes, size, bottom, left);
+            }
+            let n = row.min(left);
+            ramp(first.wrapping_add(skip * size), sizes, n, bottom.add(left));
+            left -= n;
+            bits &= !(!0u64 >> (64 - n) << skip);
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    (bits, left)
+}
+
+/// The masks of the highest 0 to 3 lanes, overlapping.
+static HIGHEST: [i64; 7] = [0, 0, 0, 0, -1, -1, -1];
+
+/// Writes `n` addresses, `from` and up by `sizes`, below `top`.
+///
+/// # Safety
+/// `n` slots below `top` are the caller's to write.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn ramp(from: usize, sizes: __m256i, n: usize, top: *mut *mut u8) {
+    let lanes = _mm256_mul_epu32(sizes, _mm256_setr_epi64x(3, 2, 1, 0));
+    let mut addresses = _mm256_add_epi64(_mm256_set1_epi64x(from as i64), lanes);
+    let step = _mm256_slli_epi64(sizes, 2);
+    let mut to = top;
+    let end = top.wrapping_sub(n & !3);
+    // SAFETY: whole vectors down to end, then the n % 4 slots below it and no others: the mask has no other lane.
+    unsafe {
+        while to != end {
+            to = to.sub(4);
+            _mm256_storeu_si256(to.cast(), addresses);
+            addresses = _mm256_add_epi64(addresses, step);
+        }
+        if n % 4 != 0 {
+            let mask = _mm256_loadu_si256(HIGHEST.as_ptr().add(n % 4).cast());
+            _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), mask, addresses);
+        }
+    }
+}
+
+/// A word by its bytes: the table gives eight bit numbers, whether the byte has them or not; what is not one is
+/// overwritten later. Returns the bits and the slots that are left.
+///
+/// # Safety
+/// `left` slots from `bottom` on are the caller's to write.
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn bytes(
+    mut bits: u64,
+    first: usize,
+    sizes: __m256i,
+    size: usize,
+    bottom: *mut *mut u8,
+    mut left: usize,
+) -> (u64, usize) {
+    let mut origin = _mm256_set1_epi64x(first as i64);
+    let step = _mm256_slli_epi64(sizes, 3);
+    let mut done = 0;
+    // SAFETY: eight slots are written only where eight are left; the table has an entry for every byte.
+    unsafe {
+        while left >= 8 && bits != 0 {
+            let byte = bits as u8;
+            let entry: *const u8 = BITS_OF_BYTE.as_ptr().add(usize::from(byte)).cast();
+            let low = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.cast::<i32>().read()));
+            let high = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.add(4).cast::<i32>().read()));
+            let low = _mm256_add_epi64(_mm256_mul_epu32(low, sizes), origin);
+            let high = _mm256_add_epi64(_mm256_mul_epu32(high, sizes), origin);
+            let top = bottom.add(left);
+            _mm256_storeu_si256(top.sub(4).cast(), high);
+            _mm256_storeu_si256(top.sub(8).cast(), low);
+            origin = _mm256_add_epi64(origin, step);
+            left -= byte.count_ones() as usize;
+            bits >>= 8;
+            done += 8;
+        }
+        if bits == 0 {
+            return (0, left);
+        }
+        let (bits, left) = sparse(bits << done, first, size, bottom, left);
+        (bits, left)
+    }
+}
+
+/// Finds unit and index of each pointer: see `Engine::locate`.
+///
+/// # Safety
+/// Those of `Engine::locate`, and `k` is at most `BATCH`.
+#[inline(always)]
+pub(super) unsafe fn locate(
+    _: HaveAvx2,
+    pointers: *const *mut u8,
+    k: usize,
+    base: usize,
+    units: usize,
+    spacing: Spacing,
+    out: &mut [Located; BATCH],
+) -> u32 {
+    // SAFETY: the token proves the features; the rest is the caller's promise.
+    unsafe { locate_featured(pointers, k, base, units, spacing, out) }
+}
+
+/// `locate`, four pointers at a time. Distances from the base carry their top bit inverted, so that one signed
+/// comparison finds those below the base and those beyond the last unit.
+///
+/// # Safety
+/// Those of `locate`.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn locate_featured(
+    pointers: *const *mut u8,
+    k: usize,
+    base: usize,
+    units: usize,
+    spacing: Spacing,
+    out: &mut [Located; BATCH],
+) -> u32 {
+    let to_distance = _mm256_set1_epi64x((base as i64).wrapping_neg() ^ i64::MIN);
+    let limit = _mm256_set1_epi64x((units.min(1 << 47) << 16) as i64 ^ i64::MIN);
+    let within = _mm256_set1_epi64x(0xffff);
+    let reciprocal = _mm256_set1_epi64x(i64::from(spacing.reciprocal()));
+    let size = _mm256_set1_epi64x(spacing.size() as i64);
+    let mut good = _mm256_set1_epi64x(-1);
+    let to: *mut __m256i = out.as_mut_ptr().cast();
+    let four = |addresses: __m256i, at: usize| {
+        let distance = _mm256_add_epi64(addresses, to_distance);
+        let offset = _mm256_and_si256(distance, within);
+        let index = _mm256_srli_epi64(_mm256_mul_epu32(offset, reciprocal), 32);
+        let start = _mm256_mul_epu32(index, size);
+        let aligned = _mm256_cmpeq_epi64(start, offset);
+        let inside = _mm256_cmpgt_epi64(limit, distance);
+        let unit = _mm256_slli_epi64(distance, 16);
+        let located = _mm256_blend_epi32(unit, index, 0b0101_0101);
+        // SAFETY: at is below BATCH and a multiple of 4, so 32 bytes from there lie within out.
+        unsafe { _mm256_storeu_si256(to.byte_add(at * 8), located) };
+        (aligned, inside)
+    };
+    let whole = k & !3;
+    let mut i = 0;
+    // SAFETY: reads pointers below whole, then the rest through a mask that has no other lane.
+    unsafe {
+        while i < whole {
+            let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(i).cast()), i);
+            good = _mm256_and_si256(good, _mm256_and_si256(aligned, inside));
+            i += 4;
+        }
+        if k != whole {
+            let mask = _mm256_loadu_si256(FIRST.as_ptr().add(4 - k % 4).cast());
+            let rest = _mm256_maskload_epi64(pointers.add(i).cast(), mask);
+            let (aligned, inside) = four(rest, i);
+            let rest = _mm256_andnot_si256(_mm256_and_si256(aligned, inside), mask);
+            good = _mm256_andnot_si256(rest, good);
+        }
+        if _mm256_testc_si256(good, _mm256_set1_epi64x(-1)) != 0 {
+            return 0;
+        }
+        // Something is wrong somewhere: rare enough to be looked at one by one.
+        scalar::locate(pointers, k, base, units, spacing, out)
+    }
+}
+
+/// The masks of the first 0 to 3 lanes, overlapping.
+static FIRST: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];

@@ -1,0 +1,191 @@
+//! The AVX-512 backend's batch operations: expand bits into pointers, locate pointers, count bits.
+//! `vpcompressb` turns a word into its bit numbers at once, so one way serves dense and sparse words; masks serve the
+//! ends, so nothing is written or read beyond them. `avx512` hands these on to `engine`.
+
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::dispatch::HaveAvx512;
+use super::vector::Vector;
+use super::{BATCH, Expanded, Located, Spacing, scalar};
+
+/// How many bits are set.
+#[inline(always)]
+pub(super) fn count(_: HaveAvx512, words: &[AtomicU64]) -> usize {
+    // SAFETY: the token proves the features.
+    unsafe { count_featured(words) }
+}
+
+/// `count`, eight words at a time.
+#[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
+fn count_featured(words: &[AtomicU64]) -> usize {
+    let (eights, rest) = words.as_chunks::<8>();
+    let mut sum = _mm512_setzero_si512();
+    for eight in eights {
+        // SAFETY: reads the eight words; this function has the features.
+        let bits = unsafe { <__m512i as Vector>::load(eight.as_ptr().cast()) };
+        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(bits));
+    }
+    let sum = _mm512_reduce_add_epi64(sum) as usize;
+    rest.iter().fold(sum, |sum, w| sum + w.load(Relaxed).count_ones() as usize)
+}
+
+/// Takes bits and writes pointers: see `Engine::expand`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(always)]
+pub(super) unsafe fn expand(
+    _: HaveAvx512,
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    // SAFETY: the token proves the features; the rest is the caller's promise.
+    unsafe { expand_featured(local, from_word, k, base, size, out_top) }
+}
+
+/// The numbers 0 to 63.
+static NUMBERS: [u8; 64] = {
+    let mut numbers = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        numbers[i] = i as u8;
+        i += 1;
+    }
+    numbers
+};
+
+/// `expand`. Each word's bit numbers are compressed to the front; of them eight at a time, turned round so that the
+/// lowest comes into the highest lane, become 64-bit lanes by one byte permutation.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_featured(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
+    // SAFETY: reads the 64 bytes of the table.
+    let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
+    let sizes = _mm512_set1_epi64(size as i64);
+    let turned = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    let mut left = k;
+    let mut top = out_top;
+    let mut index = from_word;
+    while left != 0
+        && let Some(word) = local.get(index)
+    {
+        let bits = word.load(Relaxed);
+        let mut ones = bits.count_ones() as usize;
+        if ones != 0 {
+            let mut take = bits;
+            if ones > left {
+                take = _pdep_u64(!0 >> (64 - left), bits);
+                ones = left;
+            }
+            word.store(bits ^ take, Relaxed);
+            left -= ones;
+            let first = base.wrapping_add((index * 64).wrapping_mul(size));
+            let first = _mm512_set1_epi64(first as i64);
+            let mut from = turned;
+            let packed = _mm512_maskz_compress_epi8(take, numbers);
+            loop {
+                let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
+                let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
+                // SAFETY: ones is at most the slots left below top; a mask holds the last store to them.
+                unsafe {
+                    if ones < 8 {
+                        let mask = !(0xffu32 >> ones) as __mmask8;
+                        _mm512_mask_storeu_epi64(top.wrapping_sub(8).cast(), mask, addresses);
+                        top = top.sub(ones);
+                        break;
+                    }
+                    top = top.sub(8);
+                    _mm512_storeu_si512(top.cast(), addresses);
+                }
+                ones -= 8;
+                if ones == 0 {
+                    break;
+                }
+                from = _mm512_add_epi64(from, _mm512_set1_epi64(8));
+            }
+            if bits != take {
+                break;
+            }
+        }
+        index += 1;
+    }
+    Expanded { taken: k - left, next_word: index }
+}
+
+/// Finds unit and index of each pointer: see `Engine::locate`.
+///
+/// # Safety
+/// Those of `Engine::locate`, and `k` is at most `BATCH`.
+#[inline(always)]
+pub(super) unsafe fn locate(
+    _: HaveAvx512,
+    pointers: *const *mut u8,
+    k: usize,
+    base: usize,
+    units: usize,
+    spacing: Spacing,
+    out: &mut [Located; BATCH],
+) -> u32 {
+    // SAFETY: the token proves the features; the rest is the caller's promise.
+    unsafe { locate_featured(pointers, k, base, units, spacing, out) }
+}
+
+/// `locate`, eight pointers at a time.
+///
+/// # Safety
+/// Those of `locate`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+unsafe fn locate_featured(
+    pointers: *const *mut u8,
+    k: usize,
+    base: usize,
+    units: usize,
+    spacing: Spacing,
+    out: &mut [Located; BATCH],
+) -> u32 {
+    let base_all = _mm512_set1_epi64(base as i64);
+    let limit = _mm512_set1_epi64((units.min(1 << 47) << 16) as i64);
+    let within = _mm512_set1_epi64(0xffff);
+    let reciprocal = _mm512_set1_epi64(i64::from(spacing.reciprocal()));
+    let size = _mm512_set1_epi64(spacing.size() as i64);
+    let to: *mut __m512i = out.as_mut_ptr().cast();
+    let mut wrong: __mmask8 = 0;
+    let mut i = 0;
+    while i < k {
+        let mask = _bzhi_u32(0xff, (k - i) as u32) as __mmask8;
+        // SAFETY: the mask has no lane from k on.
+        let addresses = unsafe { _mm512_maskz_loadu_epi64(mask, pointers.add(i).cast()) };
+        let distance = _mm512_sub_epi64(addresses, base_all);
+        let offset = _mm512_and_si512(distance, within);
+        let index = _mm512_srli_epi64(_mm512_mul_epu32(offset, reciprocal), 32);
+        let start = _mm512_mul_epu32(index, size);
+        wrong |= _mm512_mask_cmpneq_epi64_mask(mask, start, offset);
+        wrong |= _mm512_mask_cmpge_epu64_mask(mask, distance, limit);
+        let unit = _mm512_slli_epi64(distance, 16);
+        let located = _mm512_mask_mov_epi32(unit, 0b0101_0101_0101_0101, index);
+        // SAFETY: i is below BATCH and a multiple of 8, so 64 bytes from there lie within out.
+        unsafe { _mm512_storeu_si512(to.byte_add(i * 8).cast(), located) };
+        i += 8;
+    }
+    if wrong == 0 {
+        return 0;
+    }
+    // Something is wrong somewhere: rare enough to be looked at one by one.
+    // SAFETY: the caller's promise.
+    unsafe { scalar::locate(pointers, k, base, units, spacing, out) }
+}

@@ -1,0 +1,28 @@
+//! What the backends that expand bits share: the table that does it by the byte, and the pointer made in the end.
+//! A byte of a bitmap selects eight bit numbers, so placed that the lowest set bit comes out in the highest lane:
+//! a magazine is filled from its top downward. `avx2_batch` reads the table.
+
+/// The pointer with that address: every block lies in mappings whose provenance is exposed.
+#[inline(always)]
+pub(super) fn pointer(address: usize) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(address)
+}
+
+/// For each byte its set bits, the lowest in the highest byte of the entry; the lanes below them are 0.
+#[cfg(target_arch = "x86_64")]
+pub(super) static BITS_OF_BYTE: [u64; 256] = {
+    let mut table = [0u64; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut lane) = (0, 8);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                lane -= 1;
+                table[byte] |= bit << (8 * lane);
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};

@@ -1,0 +1,105 @@
+//! Runs of set bits: what every backend shares of the search for n free units, granules or pages in a row.
+//! Up to 64 bits a word and its successor decide (`short`, and `long_enough` for one pair); beyond that `long` looks
+//! at the end of each place first, so that a search for a long run reads few words. Backends speed up the first.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::engine::Engine;
+
+/// The bits of a word that are multiples of `align`, a power of two up to 64.
+#[inline]
+pub(super) const fn starts(align: usize) -> u64 {
+    match align {
+        1 => !0,
+        2 => 0x5555_5555_5555_5555,
+        4 => 0x1111_1111_1111_1111,
+        8 => 0x0101_0101_0101_0101,
+        16 => 0x0001_0001_0001_0001,
+        32 => 0x0000_0001_0000_0001,
+        _ => 1,
+    }
+}
+
+/// The bits of `low` that start a run of `n` (1 to 64) set bits in `low` and its successor `high`.
+#[inline(always)]
+pub(super) fn long_enough(mut low: u64, mut high: u64, n: u32) -> u64 {
+    // Invariant: a bit of low (and of high as far as it is looked at later) says that `length` bits from it are set.
+    let mut length = 1;
+    while length * 2 <= n {
+        low &= low >> length | high << (64 - length);
+        high &= high >> length;
+        length *= 2;
+    }
+    let rest = n - length;
+    if rest > 0 {
+        low &= low >> rest | high << (64 - rest);
+    }
+    low
+}
+
+/// The lowest run of `n` (1 to 64) bits that starts where `starts` has a bit, word by word.
+pub(super) fn short(words: &[AtomicU64], n: u32, starts: u64) -> Option<usize> {
+    for i in 0..words.len() {
+        if let Some(bit) = short_at(words, i, n, starts) {
+            return Some(bit);
+        }
+    }
+    None
+}
+
+/// The lowest such run that starts in word `i`.
+#[inline(always)]
+pub(super) fn short_at(words: &[AtomicU64], i: usize, n: u32, starts: u64) -> Option<usize> {
+    let low = words.get(i)?.load(Relaxed);
+    if low == 0 {
+        return None;
+    }
+    let high = words.get(i + 1).map_or(0, |w| w.load(Relaxed));
+    let found = long_enough(low, high, n) & starts;
+    (found != 0).then(|| i * 64 + found.trailing_zeros() as usize)
+}
+
+/// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64.
+pub(super) fn long(engine: Engine, words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
+    let total = words.len().checked_mul(64)?;
+    let mut start = 0usize;
+    let mut sure = 0; // the bits from start up to here are known to be ones
+    while n <= total.saturating_sub(start) {
+        let end = start + n;
+        let Some(zero) = last_zero(engine, words, start.max(sure), end) else {
+            return Some(start);
+        };
+        start = (zero + 1).checked_next_multiple_of(align)?;
+        sure = end;
+    }
+    None
+}
+
+/// The highest zero bit of `from..to`, which lie within the words.
+#[inline(always)]
+fn last_zero(engine: Engine, words: &[AtomicU64], from: usize, to: usize) -> Option<usize> {
+    let words = words.get(..to.div_ceil(64))?;
+    let zeros_of = |index: usize, word: &AtomicU64| {
+        let mut zeros = !word.load(Relaxed);
+        if to / 64 == index {
+            zeros &= (1 << (to % 64)) - 1;
+        }
+        if from / 64 == index {
+            zeros &= !0 << (from % 64);
+        }
+        (zeros != 0).then(|| index * 64 + 63 - zeros.leading_zeros() as usize)
+    };
+    let (last, before) = words.split_last()?;
+    if let Some(zero) = zeros_of(before.len(), last) {
+        return Some(zero);
+    }
+    let first_index = from / 64;
+    let mut between = before.get(first_index..)?;
+    while let Some(index) = engine.last_not_full(between) {
+        if let Some(zero) = zeros_of(first_index + index, between.get(index)?) {
+            return Some(zero);
+        }
+        between = between.get(..index)?;
+    }
+    None
+}

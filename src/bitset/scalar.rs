@@ -1,0 +1,202 @@
+//! The portable backend: four words at a time, no feature of any CPU asked for.
+//! It serves every target without a vector backend, bitmaps too small for vectors, and `BITMAG_BACKEND=scalar`.
+//! `engine` calls it; the vector backends call it for what is left over at the ends.
+
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use super::expand::pointer;
+use super::{BATCH, Expanded, Located, Spacing, run};
+
+/// The bit of the first non-zero word, the words taken one by one.
+#[inline]
+pub(super) fn first_set_small(words: &[AtomicU64]) -> Option<usize> {
+    for (i, word) in words.iter().enumerate() {
+        let word = word.load(Relaxed);
+        if word != 0 {
+            return Some(i * 64 + word.trailing_zeros() as usize);
+        }
+    }
+    None
+}
+
+/// The lowest set bit.
+pub(super) fn first_set(words: &[AtomicU64]) -> Option<usize> {
+    let (fours, rest) = words.as_chunks::<4>();
+    for (i, four) in fours.iter().enumerate() {
+        let [a, b, c, d] = four.each_ref().map(|w| w.load(Relaxed));
+        if a | b | c | d != 0
+            && let Some(bit) = first_set_small(four)
+        {
+            return Some(i * 256 + bit);
+        }
+    }
+    Some(fours.len() * 256 + first_set_small(rest)?)
+}
+
+/// The bit of the last non-zero word, the words taken one by one.
+#[inline]
+pub(super) fn last_set_small(words: &[AtomicU64]) -> Option<usize> {
+    for (i, word) in words.iter().enumerate().rev() {
+        let word = word.load(Relaxed);
+        if word != 0 {
+            return Some(i * 64 + 63 - word.leading_zeros() as usize);
+        }
+    }
+    None
+}
+
+/// The highest set bit.
+pub(super) fn last_set(words: &[AtomicU64]) -> Option<usize> {
+    let (rest, fours) = words.as_rchunks::<4>();
+    for (i, four) in fours.iter().enumerate().rev() {
+        let [a, b, c, d] = four.each_ref().map(|w| w.load(Relaxed));
+        if a | b | c | d != 0
+            && let Some(bit) = last_set_small(four)
+        {
+            return Some((rest.len() + i * 4) * 64 + bit);
+        }
+    }
+    last_set_small(rest)
+}
+
+/// The lowest common bit of two bitmaps of one length, word by word.
+#[inline]
+pub(super) fn first_set_and_small(a: &[AtomicU64], b: &[AtomicU64]) -> Option<usize> {
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        let word = a.load(Relaxed) & b.load(Relaxed);
+        if word != 0 {
+            return Some(i * 64 + word.trailing_zeros() as usize);
+        }
+    }
+    None
+}
+
+/// The lowest common bit of two bitmaps of one length.
+pub(super) fn first_set_and(a: &[AtomicU64], b: &[AtomicU64]) -> Option<usize> {
+    let (a_fours, a_rest) = a.as_chunks::<4>();
+    let (b_fours, b_rest) = b.as_chunks::<4>();
+    for (i, (a, b)) in a_fours.iter().zip(b_fours).enumerate() {
+        let [a0, a1, a2, a3] = a.each_ref().map(|w| w.load(Relaxed));
+        let [b0, b1, b2, b3] = b.each_ref().map(|w| w.load(Relaxed));
+        if (a0 & b0) | (a1 & b1) | (a2 & b2) | (a3 & b3) != 0
+            && let Some(bit) = first_set_and_small(a, b)
+        {
+            return Some(i * 256 + bit);
+        }
+    }
+    Some(a_fours.len() * 256 + first_set_and_small(a_rest, b_rest)?)
+}
+
+/// The lowest run of `n` (1 to 64) bits that starts where `starts` has a bit.
+pub(super) fn short_run(words: &[AtomicU64], n: u32, starts: u64) -> Option<usize> {
+    run::short(words, n, starts)
+}
+
+/// The highest word that is not all ones, as an index.
+pub(super) fn last_not_full(words: &[AtomicU64]) -> Option<usize> {
+    let (rest, fours) = words.as_rchunks::<4>();
+    for (i, four) in fours.iter().enumerate().rev() {
+        let [a, b, c, d] = four.each_ref().map(|w| w.load(Relaxed));
+        if a & b & c & d != !0
+            && let Some(word) = four.iter().rposition(|w| w.load(Relaxed) != !0)
+        {
+            return Some(rest.len() + i * 4 + word);
+        }
+    }
+    rest.iter().rposition(|w| w.load(Relaxed) != !0)
+}
+
+/// The index of the first byte that is at least `least`.
+pub(super) fn first_byte_at_least(bytes: &[AtomicU8], least: u8) -> Option<usize> {
+    let (fours, rest) = bytes.as_chunks::<4>();
+    for (i, four) in fours.iter().enumerate() {
+        let [a, b, c, d] = four.each_ref().map(|byte| byte.load(Relaxed) >= least);
+        if a | b | c | d
+            && let Some(byte) = four.iter().position(|byte| byte.load(Relaxed) >= least)
+        {
+            return Some(i * 4 + byte);
+        }
+    }
+    Some(fours.len() * 4 + rest.iter().position(|byte| byte.load(Relaxed) >= least)?)
+}
+
+/// How many bits are set.
+pub(super) fn count(words: &[AtomicU64]) -> usize {
+    words.iter().map(|w| w.load(Relaxed).count_ones() as usize).sum()
+}
+
+/// Whether every bit is set.
+pub(super) fn all_set(words: &[AtomicU64]) -> bool {
+    let (fours, rest) = words.as_chunks::<4>();
+    fours.iter().all(|four| {
+        let [a, b, c, d] = four.each_ref().map(|w| w.load(Relaxed));
+        a & b & c & d == !0
+    }) && rest.iter().all(|w| w.load(Relaxed) == !0)
+}
+
+/// Whether every bit is set in one of two bitmaps of one length.
+pub(super) fn all_set_or(a: &[AtomicU64], b: &[AtomicU64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.load(Relaxed) | b.load(Relaxed) == !0)
+}
+
+/// Takes bits and writes pointers: see `Engine::expand`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+pub(super) unsafe fn expand(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    let mut taken = 0;
+    let mut index = from_word;
+    while taken < k
+        && let Some(word) = local.get(index)
+    {
+        let mut bits = word.load(Relaxed);
+        if bits != 0 {
+            let first = base.wrapping_add((index * 64).wrapping_mul(size));
+            while bits != 0 && taken < k {
+                let address = first.wrapping_add(bits.trailing_zeros() as usize * size);
+                bits &= bits - 1;
+                taken += 1;
+                // SAFETY: taken is 1 to k, and the k slots below out_top are the caller's to write.
+                unsafe { out_top.sub(taken).write(pointer(address)) };
+            }
+            word.store(bits, Relaxed);
+            if bits != 0 {
+                break;
+            }
+        }
+        index += 1;
+    }
+    Expanded { taken, next_word: index }
+}
+
+/// Finds unit and index of each pointer: see `Engine::locate`.
+///
+/// # Safety
+/// Those of `Engine::locate`, and `k` is at most `BATCH`.
+pub(super) unsafe fn locate(
+    pointers: *const *mut u8,
+    k: usize,
+    base: usize,
+    units: usize,
+    spacing: Spacing,
+    out: &mut [Located; BATCH],
+) -> u32 {
+    let mut faults = 0;
+    for (i, out) in out.iter_mut().enumerate().take(k) {
+        // SAFETY: i is less than k, and k pointers can be read.
+        let delta = unsafe { pointers.add(i).read() }.addr().wrapping_sub(base);
+        let (unit, offset) = (delta >> 16, delta & 0xffff);
+        let index = spacing.index(offset);
+        *out = Located { index: index as u32, unit: unit as u32 };
+        let fault = unit >= units || index * spacing.size() != offset;
+        faults |= u32::from(fault) << i;
+    }
+    faults
+}

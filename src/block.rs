@@ -1,0 +1,243 @@
+//! Blocks: what the faces ask for once a hit has missed, or when there is no hit to try.
+//!
+//! Allocation, free, usable size and reallocation of any block, small to huge, with the thread's
+//! state looked after: magazines for an ACTIVE thread, single-block mode otherwise.
+
+use crate::arena::{direct, spans, window};
+use crate::check;
+use crate::config::Config;
+use crate::heap;
+use crate::hit;
+use crate::init;
+use crate::layout::{KIND_NONE, KIND_SPAN, Tls};
+use crate::magazine;
+use crate::misuse::{Fault, Misuse};
+use crate::single;
+use crate::size_class::{Class, round};
+use crate::thread;
+use core::ptr;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+/// Runs `f` with the calling thread's block if its magazines may be used, marked busy meanwhile.
+///
+/// `None` in checked mode, in a handler inside a slow call, in a late or unregistered thread.
+fn with_magazines<R>(f: impl FnOnce(*mut Tls) -> R) -> Option<R> {
+    if check::is_on() {
+        return None;
+    }
+    let tls = hit::writable_tls()?;
+    // SAFETY: the calling thread's own block.
+    unsafe {
+        if (*tls).busy != 0 {
+            return None;
+        }
+        (*tls).busy = 1;
+        compiler_fence(Ordering::SeqCst);
+        let state = match (*tls).state {
+            thread::STATE_NEW => thread::register(tls),
+            state => state,
+        };
+        let result = if state == thread::STATE_ACTIVE { Some(f(tls)) } else { None };
+        compiler_fence(Ordering::SeqCst);
+        (*tls).busy = 0;
+        result
+    }
+}
+
+/// Allocates a block of `class` without trying the hit.
+fn allocate_class(class: Class) -> *mut u8 {
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+    with_magazines(|tls| unsafe { magazine::allocate(tls, class) })
+        .unwrap_or_else(|| single::allocate(class))
+}
+
+/// Allocates `size` bytes at a multiple of `align` (a power of two), without trying the hit.
+///
+/// NULL if there is no memory. Size 0 gets a block of its own.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate(size: usize, align: usize, config: &Config) -> *mut u8 {
+    if !init::ensure(config) {
+        return ptr::null_mut();
+    }
+    match Class::of(round(size, align)) {
+        Some(class) => allocate_class(class),
+        None => allocate_large(size, align, false),
+    }
+}
+
+/// The same for zeroed memory; for large blocks, memory known to be zero is not touched.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mut u8 {
+    if !init::ensure(config) {
+        return ptr::null_mut();
+    }
+    match Class::of(round(size, align)) {
+        Some(class) => {
+            let block = allocate_class(class);
+            if !block.is_null() {
+                // SAFETY: a fresh block of at least `size` bytes.
+                unsafe { ptr::write_bytes(block, 0, size) };
+            }
+            block
+        }
+        None => allocate_large(size, align, true),
+    }
+}
+
+fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
+    let token = hit::token();
+    let mut block = spans::allocate(size, align, zero, token);
+    if block.is_null() && size <= isize::MAX as usize {
+        // Before giving up: what this thread caches, and what every heap has lying idle.
+        // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+        with_magazines(|tls| unsafe { thread::flush_all(tls) });
+        if heap::reclaim() {
+            block = spans::allocate(size, align, zero, token);
+        }
+    }
+    if !block.is_null() {
+        check::born(block);
+    }
+    block
+}
+
+/// Frees `block`, not NULL, without trying the hit. `Fault::Foreign` if it is not ours.
+#[cold]
+#[inline(never)]
+pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
+    let pointer = block as usize;
+    let wrong = |fault| Misuse { fault, pointer };
+    let Some(unit) = window::unit_of(pointer) else {
+        return if direct::free(block) { Ok(()) } else { Err(wrong(Fault::Foreign)) };
+    };
+    // SAFETY: `unit_of` gives units below the bound.
+    let kind = unsafe { crate::arena::tables::entry(unit) }.kind.load(Ordering::Acquire);
+    if kind == KIND_SPAN || kind == KIND_NONE {
+        // The span's head says what is wrong with a pointer that is none.
+        spans::sizes(unit, pointer).map_err(wrong)?;
+        check::dies(block).map_err(wrong)?;
+        return spans::free(unit, pointer).map_err(wrong);
+    }
+    let Some(outcome) = with_magazines(|tls| {
+        // Found before the magazine takes it: this call has the time to look.
+        let place = heap::locate(pointer).map_err(wrong)?;
+        // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+        unsafe { magazine::free(tls, place.class, block) };
+        Ok(())
+    }) else {
+        return single::free(block, None);
+    };
+    outcome
+}
+
+/// Frees a block, not NULL, that was asked for with `size` bytes at `align`, without trying the hit.
+#[cold]
+#[inline(never)]
+pub(crate) fn free_sized(block: *mut u8, size: usize, align: usize) -> Result<(), Misuse> {
+    let pointer = block as usize;
+    let wrong = |fault| Misuse { fault, pointer };
+    let Some(class) = Class::of(round(size, align)) else {
+        // Large: the size must at least be a large one, and in checked mode the very one.
+        let (_, asked) = large_sizes(pointer).map_err(wrong)?;
+        if check::is_on() && asked != size {
+            return Err(wrong(Fault::WrongSize));
+        }
+        return free(block);
+    };
+    if check::is_on() {
+        return single::free(block, Some(class));
+    }
+    let place = heap::locate(pointer).map_err(wrong)?;
+    if place.class != class {
+        return Err(wrong(Fault::WrongSize));
+    }
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+    match with_magazines(|tls| unsafe { magazine::free(tls, class, block) }) {
+        Some(()) => Ok(()),
+        None => single::free(block, Some(class)),
+    }
+}
+
+/// Usable and asked-for bytes of a large block; a small block's pointer has the wrong size.
+fn large_sizes(pointer: usize) -> Result<(usize, usize), Fault> {
+    match window::unit_of(pointer) {
+        Some(unit) => {
+            // SAFETY: `unit_of` gives units below the bound.
+            let kind = unsafe { crate::arena::tables::entry(unit) }.kind.load(Ordering::Acquire);
+            if kind == KIND_SPAN || kind == KIND_NONE {
+                spans::sizes(unit, pointer)
+            } else {
+                heap::locate(pointer)?;
+                Err(Fault::WrongSize)
+            }
+        }
+        None => direct::sizes(pointer as *const u8).ok_or(Fault::Foreign),
+    }
+}
+
+/// Bytes that the program may use of a block, and whether it is a large one.
+pub(crate) fn usable(block: *const u8) -> Result<(usize, bool), Misuse> {
+    let pointer = block as usize;
+    match large_sizes(pointer) {
+        Ok((usable, _)) => Ok((usable, true)),
+        Err(Fault::WrongSize) => match heap::locate(pointer) {
+            Ok(_) if !check::is_live(block.cast_mut()) => {
+                Err(Misuse { fault: Fault::DoubleFree, pointer })
+            }
+            Ok(place) => Ok((place.class.size(), false)),
+            Err(fault) => Err(Misuse { fault, pointer }),
+        },
+        Err(fault) => Err(Misuse { fault, pointer }),
+    }
+}
+
+/// Resizes a block to `size` bytes (above 0) without moving it across classes.
+///
+/// `old` is the class and large state as `usable` gave it. `None`: it has to move.
+pub(crate) fn resize_in_place(
+    block: *mut u8,
+    size: usize,
+    align: usize,
+    large: bool,
+    usable: usize,
+) -> Result<Option<*mut u8>, Misuse> {
+    let pointer = block as usize;
+    let class = Class::of(round(size, align));
+    if !large {
+        // The class must follow from size and alignment alone, or a later sized free would miss it.
+        return Ok(if class.is_some_and(|class| class.size() == usable) {
+            Some(block)
+        } else {
+            None
+        });
+    }
+    if class.is_some() || size > isize::MAX as usize {
+        return Ok(None);
+    }
+    match window::unit_of(pointer) {
+        Some(unit) => {
+            let done =
+                spans::resize(unit, pointer, size).map_err(|fault| Misuse { fault, pointer })?;
+            Ok(if done { Some(block) } else { None })
+        }
+        None => {
+            let moved = direct::resize(block, size, align);
+            Ok(if moved.is_null() { None } else { Some(moved) })
+        }
+    }
+}
+
+/// Gives back what can be given back: the caller's magazines, empty slabs, free units' pages.
+///
+/// Whether any memory was returned to the system.
+pub(crate) fn trim() -> bool {
+    if !init::is_ready() {
+        return false;
+    }
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+    with_magazines(|tls| unsafe { thread::flush_all(tls) });
+    heap::reclaim();
+    crate::arena::units::purge(0, usize::MAX) != 0
+}

@@ -1,0 +1,186 @@
+//! What the C face is made of; not part of the public interface.
+//!
+//! The package `bitmag-malloc` gives these functions their C names and semantics.
+
+use crate::block;
+use crate::config::{Config, Foreign};
+use crate::hit;
+use crate::init;
+use crate::misuse::{Fault, Misuse, report};
+use crate::size_class::{Class, MIN_ALIGN, round};
+use core::ptr;
+
+/// The settings of the C face.
+static CONFIG: Config = Config::new().environment(true).c_face();
+
+/// The pointer is no block of this allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct NotOurs;
+
+/// What the process's settings say about the C face.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What to do with a pointer that is not ours.
+    pub foreign: Foreign,
+}
+
+/// The settings, read from the environment at the first slow call.
+pub fn settings() -> Settings {
+    init::ensure(&CONFIG);
+    Settings { foreign: init::foreign() }
+}
+
+/// Faults other than "foreign" end here.
+fn ours(outcome: Result<(), Misuse>) -> Result<(), NotOurs> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Misuse { fault: Fault::Foreign, .. }) => Err(NotOurs),
+        Err(misuse) => report(misuse),
+    }
+}
+
+/// Allocates `size` bytes at a multiple of `align`. NULL if there is no memory; errno untouched.
+///
+/// # Safety
+/// `align` is a power of two.
+#[inline]
+pub unsafe fn allocate(size: usize, align: usize) -> *mut u8 {
+    let rounded = round(size, align);
+    if Class::of(rounded).is_some() {
+        // SAFETY: CONFIG is a static.
+        return unsafe { hit::alloc(rounded, &raw const CONFIG) };
+    }
+    block::allocate(size, align, &CONFIG)
+}
+
+/// As `allocate`, zeroed.
+///
+/// # Safety
+/// `align` is a power of two.
+#[inline]
+pub unsafe fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
+    let rounded = round(size, align);
+    if Class::of(rounded).is_some() {
+        // SAFETY: CONFIG is a static.
+        let block = unsafe { hit::alloc(rounded, &raw const CONFIG) };
+        if !block.is_null() {
+            // SAFETY: a fresh block of at least `size` bytes.
+            unsafe { ptr::write_bytes(block, 0, size) };
+        }
+        return block;
+    }
+    block::allocate_zeroed(size, align, &CONFIG)
+}
+
+/// Resizes a block. `Ok(NULL)` if there is no memory; the old block is kept then.
+///
+/// # Safety
+/// `block` is not NULL and, if it is ours, owned by the caller; `new_size` is above 0.
+pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, NotOurs> {
+    if !init::ensure(&CONFIG) {
+        return Err(NotOurs);
+    }
+    let (usable, large) = match block::usable(block) {
+        Ok(found) => found,
+        Err(Misuse { fault: Fault::Foreign, .. }) => return Err(NotOurs),
+        Err(misuse) => report(misuse),
+    };
+    match block::resize_in_place(block, new_size, MIN_ALIGN, large, usable) {
+        Ok(Some(same)) => return Ok(same),
+        Ok(None) => {}
+        Err(misuse) => report(misuse),
+    }
+    // SAFETY: the new block has room for what is copied; the old one is the caller's.
+    unsafe {
+        let moved = allocate(new_size, MIN_ALIGN);
+        if !moved.is_null() {
+            ptr::copy_nonoverlapping(block, moved, usable.min(new_size));
+            release(block)?;
+        }
+        Ok(moved)
+    }
+}
+
+/// Frees a block.
+///
+/// # Safety
+/// `block` is NULL or, if it is ours, owned by the caller.
+#[inline]
+pub unsafe fn release(block: *mut u8) -> Result<(), NotOurs> {
+    // SAFETY: the caller's contract.
+    unsafe { release_cold(block) }
+}
+
+/// Frees a block of known size and alignment.
+///
+/// # Safety
+/// `block` is NULL, or was asked for with that size and alignment and is owned by the caller.
+#[inline]
+pub unsafe fn release_sized(block: *mut u8, size: usize, align: usize) -> Result<(), NotOurs> {
+    let rounded = round(size, align);
+    if Class::of(rounded).is_some() {
+        // SAFETY: the caller's contract.
+        unsafe { hit::free_sized(block, rounded) };
+        return Ok(());
+    }
+    if block.is_null() { Ok(()) } else { ours(block::free_sized(block, size, align)) }
+}
+
+/// Bytes that the program may use of a block.
+///
+/// # Safety
+/// `block` is not NULL.
+pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
+    match block::usable(block) {
+        Ok((usable, _)) => Ok(usable),
+        Err(Misuse { fault: Fault::Foreign, .. }) => Err(NotOurs),
+        Err(misuse) => report(misuse),
+    }
+}
+
+/// Where `malloc` goes when its hit misses.
+///
+/// # Safety
+/// None beyond what every allocation needs.
+#[inline]
+pub unsafe fn allocate_cold(size: usize) -> *mut u8 {
+    block::allocate(size, 1, &CONFIG)
+}
+
+/// Where `free` goes when its hit misses.
+///
+/// # Safety
+/// `block` is NULL or, if it is ours, owned by the caller.
+#[inline]
+pub unsafe fn release_cold(block: *mut u8) -> Result<(), NotOurs> {
+    if block.is_null() { Ok(()) } else { ours(block::free(block)) }
+}
+
+/// Where a sized free goes when its hit misses.
+///
+/// # Safety
+/// `block` is NULL, or was asked for with that size and is owned by the caller.
+#[inline]
+pub unsafe fn release_sized_cold(block: *mut u8, size: usize) -> Result<(), NotOurs> {
+    if block.is_null() { Ok(()) } else { ours(block::free_sized(block, size, 1)) }
+}
+
+/// Reports a pointer that is not ours, and aborts.
+pub fn report_foreign(pointer: *const u8) -> ! {
+    report(Misuse { fault: Fault::Foreign, pointer: pointer as usize })
+}
+
+/// Writes the statistics to a file descriptor.
+pub fn write_stats(file: i32) {
+    crate::stats::write(file);
+}
+
+/// Gives back what can be given back; whether any memory was. `_pad` bytes could be kept: none are.
+pub fn trim(_pad: usize) -> bool {
+    block::trim()
+}
+
+/// Writes the pieces to stderr in one go, without allocating; at most 256 bytes.
+pub fn write_line(parts: &[&[u8]]) {
+    crate::misuse::write_line(parts);
+}

@@ -1,0 +1,96 @@
+//! Settings: what a user may choose, as constants in Rust or from the environment for the C face.
+//!
+//! Settings are read by slow paths only; the hit path has no branch for any of them. The settings
+//! of the process's first slow call are kept; later ones are ignored.
+
+use crate::bitset::Backend;
+
+/// What to do with a pointer that is not ours, when one is passed to the C face's `free`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// One line on stderr, then abort.
+    #[default]
+    Abort,
+    /// Pass it on to the next `free` in the order of symbol look-up.
+    Forward,
+    /// Do nothing: the block leaks.
+    Ignore,
+}
+
+/// Settings of an allocator.
+///
+/// ```
+/// use bitmag::{Bitmag, Config};
+/// // Every call is checked; double, interior, foreign and wrongly sized frees abort at once.
+/// static CHECKED: Bitmag = Bitmag::with(Config::new().check(true));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Config {
+    pub(crate) check: bool,
+    pub(crate) environment: bool,
+    pub(crate) foreign: Foreign,
+    pub(crate) backend: Option<Backend>,
+    /// Set by the C face: it may register a pthread key, because its library is never unloaded.
+    pub(crate) c_face: bool,
+}
+
+impl Config {
+    /// The defaults: unchecked, best backend that the processor has, environment not read.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            check: false,
+            environment: false,
+            foreign: Foreign::Abort,
+            backend: None,
+            c_face: false,
+        }
+    }
+
+    /// Checked mode: every call takes the slow path, and every misuse that can be found is found at
+    /// once. `BITMAG_CHECK=1`.
+    #[must_use]
+    pub const fn check(mut self, on: bool) -> Self {
+        self.check = on;
+        self
+    }
+
+    /// What the C face does with a pointer that is not ours. The Rust face always aborts.
+    /// `BITMAG_FOREIGN`.
+    #[must_use]
+    pub const fn foreign(mut self, foreign: Foreign) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
+    /// Forces a backend of the bitset engine; ignored if the processor lacks it. `BITMAG_BACKEND`.
+    #[must_use]
+    pub const fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Whether the `BITMAG_` variables of the environment are read, once, before the first
+    /// allocation. They are never read in a process that gained privileges at its start.
+    #[must_use]
+    pub const fn environment(mut self, read: bool) -> Self {
+        self.environment = read;
+        self
+    }
+
+    /// Marks the settings as those of the C face.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn c_face(mut self) -> Self {
+        self.c_face = true;
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}

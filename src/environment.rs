@@ -1,0 +1,123 @@
+//! The environment: `BITMAG_` variables, read once before the first allocation, without allocating.
+//!
+//! libc's `environ` is used where it is set; before libc has started (a call from inside the dynamic
+//! loader) the kernel's copy in `/proc/self/environ` is. A bad value is named on stderr and ignored.
+
+use crate::bitset::Backend;
+use crate::config::{Config, Foreign};
+use crate::misuse::write_line;
+use crate::os;
+
+/// Longest path that `BITMAG_STATS` can hold, its NUL included.
+const PATH_BYTES: usize = 512;
+
+/// Where statistics go when the process ends.
+#[allow(clippy::large_enum_variant, reason = "there is one, in static memory")]
+#[derive(Clone, Copy)]
+pub(crate) enum StatsTarget {
+    /// Nowhere.
+    None,
+    /// Stderr.
+    Stderr,
+    /// A file; NUL-terminated, `%p` stands for the process id.
+    Path([u8; PATH_BYTES]),
+}
+
+/// Overrides `config` with what the environment says; returns where statistics go.
+pub(crate) fn read(config: &mut Config) -> StatsTarget {
+    let mut stats = StatsTarget::None;
+    if os::is_privileged() {
+        return stats;
+    }
+    let mut variables = os::environment();
+    if variables.is_null() {
+        from_kernel(config, &mut stats);
+        return stats;
+    }
+    loop {
+        // SAFETY: the environment is an array of strings that ends with NULL; nobody changes it
+        // before the first allocation.
+        let variable = unsafe { variables.read() };
+        if variable.is_null() {
+            return stats;
+        }
+        // SAFETY: as above; each string ends with NUL.
+        let bytes = unsafe { core::ffi::CStr::from_ptr(variable.cast()) }.to_bytes();
+        apply(bytes, config, &mut stats);
+        // SAFETY: not the terminator, so there is another entry.
+        variables = unsafe { variables.add(1) };
+    }
+}
+
+/// Reads the kernel's copy piece by piece; variables longer than a piece are passed over.
+fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
+    let Ok(file) = os::open(c"/proc/self/environ".as_ptr().cast(), false) else { return };
+    let mut piece = [0u8; 1024];
+    let mut kept = 0;
+    let mut skipping = false;
+    while let Some(room) = piece.get_mut(kept..) {
+        let Ok(count @ 1..) = os::read(file, room) else { break };
+        let filled = kept + count;
+        let mut start = 0;
+        while let Some(rest) = piece.get(start..filled) {
+            let Some(end) = rest.iter().position(|byte| *byte == 0) else { break };
+            if !skipping {
+                apply(&rest[..end], config, stats);
+            }
+            skipping = false;
+            start += end + 1;
+        }
+        piece.copy_within(start..filled, 0);
+        kept = filled - start;
+        if kept == piece.len() {
+            kept = 0;
+            skipping = true;
+        }
+    }
+    os::close(file);
+}
+
+fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
+    let Some(rest) = variable.strip_prefix(b"BITMAG_") else { return };
+    let Some(equals) = rest.iter().position(|byte| *byte == b'=') else { return };
+    let (name, value) = (&rest[..equals], &rest[equals + 1..]);
+    let good = match name {
+        b"CHECK" => match value {
+            b"1" => {
+                config.check = true;
+                true
+            }
+            b"0" | b"" => true,
+            _ => false,
+        },
+        b"FOREIGN" => match value {
+            b"abort" => set(&mut config.foreign, Foreign::Abort),
+            b"forward" => set(&mut config.foreign, Foreign::Forward),
+            b"ignore" => set(&mut config.foreign, Foreign::Ignore),
+            _ => false,
+        },
+        b"BACKEND" => match Backend::from_name(value) {
+            Some(backend) if backend.is_available() => set(&mut config.backend, Some(backend)),
+            _ => false,
+        },
+        b"STATS" => match value {
+            b"0" | b"" => true,
+            b"1" => set(stats, StatsTarget::Stderr),
+            path if path.len() < PATH_BYTES => {
+                let mut bytes = [0; PATH_BYTES];
+                bytes[..path.len()].copy_from_slice(path);
+                set(stats, StatsTarget::Path(bytes))
+            }
+            _ => false,
+        },
+        _ => return, // a name that another version may know
+    };
+    if !good {
+        write_line(&[b"bitmag: ignoring ", variable, b"\n"]);
+    }
+}
+
+fn set<T>(place: &mut T, value: T) -> bool {
+    *place = value;
+    true
+}

@@ -1,0 +1,189 @@
+//! The Rust face: `Bitmag`, a `GlobalAlloc`, and the cold functions that its hits fall into.
+
+use crate::block;
+use crate::config::Config;
+use crate::hit;
+use crate::misuse::{Misuse, report};
+use crate::size_class::{MEDIUM_MAX, round};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+
+/// The allocator. All values share one heap per copy of the library; the settings of the process's
+/// first call that misses are kept.
+///
+/// ```
+/// #[global_allocator]
+/// static A: bitmag::Bitmag = bitmag::Bitmag::new();
+///
+/// let boxed = Box::new([0u8; 100]);
+/// assert!(bitmag::stats().refilled_blocks > 0);
+/// # drop(boxed);
+/// ```
+#[derive(Debug)]
+pub struct Bitmag {
+    config: Config,
+}
+
+impl Bitmag {
+    /// An allocator with the default settings. Reads no environment.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with(Config::new())
+    }
+
+    /// An allocator with settings of its own.
+    #[must_use]
+    pub const fn with(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+impl Default for Bitmag {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// SAFETY: blocks do not overlap (bitmaps hand each out once), are as large and aligned as asked for
+// (the class rule, tested for every size), and stay where they are until freed.
+unsafe impl GlobalAlloc for Bitmag {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let size = round(layout.size(), layout.align());
+        if size <= MEDIUM_MAX {
+            // SAFETY: `self` lives as long as the process (a static) or as long as this call needs.
+            return unsafe { hit::alloc(size, &raw const self.config) };
+        }
+        block::allocate(layout.size(), layout.align(), &self.config)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let size = round(layout.size(), layout.align());
+        if size <= MEDIUM_MAX {
+            // SAFETY: the caller passes a block of this layout.
+            return unsafe { hit::free_sized(block, size) };
+        }
+        done(block::free_sized(block, layout.size(), layout.align()));
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let size = round(layout.size(), layout.align());
+        if size <= MEDIUM_MAX {
+            // SAFETY: as in `alloc`.
+            let block = unsafe { hit::alloc(size, &raw const self.config) };
+            if !block.is_null() {
+                // SAFETY: a fresh block of at least that size.
+                unsafe { ptr::write_bytes(block, 0, layout.size()) };
+            }
+            return block;
+        }
+        block::allocate_zeroed(layout.size(), layout.align(), &self.config)
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        unsafe { reallocate(self, block, layout, new_size) }
+    }
+}
+
+/// # Safety
+/// As for `GlobalAlloc::realloc`.
+unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let align = layout.align();
+    let old = crate::size_class::Class::of(round(layout.size(), align));
+    let new = crate::size_class::Class::of(round(new_size, align));
+    match (old, new) {
+        (Some(old), Some(new)) if old == new && !crate::check::is_on() => return block,
+        (None, None) | (Some(_), Some(_)) => match resize(block, layout, new_size) {
+            Ok(Some(same)) => return same,
+            Ok(None) => {}
+            Err(misuse) => report(misuse),
+        },
+        _ => {}
+    }
+    // SAFETY: the caller guarantees that `new_size` makes a valid layout; the new block has room
+    // for what is copied, and the old one is the caller's.
+    unsafe {
+        let moved = face.alloc(Layout::from_size_align_unchecked(new_size, align));
+        if !moved.is_null() {
+            ptr::copy_nonoverlapping(block, moved, layout.size().min(new_size));
+            face.dealloc(block, layout);
+        }
+        moved
+    }
+}
+
+/// Tries to resize without moving across classes.
+#[cold]
+fn resize(block: *mut u8, layout: Layout, new_size: usize) -> Result<Option<*mut u8>, Misuse> {
+    let (usable, large) = block::usable(block)?;
+    let expected = crate::size_class::Class::of(round(layout.size(), layout.align()));
+    if expected.map(|class| class.size()) != (if large { None } else { Some(usable) }) {
+        return Err(Misuse { fault: crate::misuse::Fault::WrongSize, pointer: block as usize });
+    }
+    block::resize_in_place(block, new_size, layout.align(), large, usable)
+}
+
+fn done(outcome: Result<(), Misuse>) {
+    if let Err(misuse) = outcome {
+        report(misuse);
+    }
+}
+
+/// Where an allocation goes that misses. `size` is already rounded to its alignment.
+///
+/// # Safety
+/// `config` points at settings.
+pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -> *mut u8 {
+    // A class size is a multiple of every alignment it was rounded up to.
+    // SAFETY: the caller's contract.
+    block::allocate(size, 1, unsafe { &*config })
+}
+
+/// Where a sized free goes that misses.
+///
+/// # Safety
+/// `block` is NULL or a block of the caller's.
+pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
+    if !block.is_null() {
+        done(block::free_sized(block, size, 1));
+    }
+}
+
+/// Where an unsized free goes that misses.
+///
+/// # Safety
+/// `block` is NULL or a block of the caller's.
+pub(crate) unsafe extern "C" fn free_cold(block: *mut u8) {
+    if !block.is_null() {
+        done(block::free(block));
+    }
+}
+
+/// Bytes that the program may use of the block at `ptr`: at least what was asked for. 0 for NULL.
+///
+/// Aborts if `ptr` is not a block of bitmag's. O(1).
+///
+/// # Safety
+/// `ptr` is NULL or a live block of this allocator.
+#[must_use]
+pub unsafe fn usable_size(ptr: *const u8) -> usize {
+    if ptr.is_null() {
+        return 0;
+    }
+    match block::usable(ptr) {
+        Ok((usable, _)) => usable,
+        Err(misuse) => report(misuse),
+    }
+}
+
+/// Gives back what can be given back: the calling thread's magazines, empty slabs, and the pages of
+/// all free units. Whether any memory was returned to the system.
+///
+/// Waits for one heap's lock at a time. O(slabs).
+pub fn trim() -> bool {
+    block::trim()
+}

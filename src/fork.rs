@@ -1,0 +1,57 @@
+//! Forks: the child finds every heap whole, whatever each thread of the parent was doing.
+//!
+//! Before the fork its thread takes all heap locks, so no local bitmap is half written; it may go on
+//! allocating under them, because handlers registered earlier run after ours. The child's image is
+//! a prefix of each thread's program order: refills clear bits before they publish pointers and
+//! flushes remove pointers before they set bits, so nothing is ever in two places. What a vanished
+//! thread had cached leaks: its magazines, a batch on its way, one unit or span, one purge run, one
+//! step of the window.
+
+use crate::arena::window;
+use crate::heap;
+use crate::hit;
+use crate::thread;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The thread that is forking and holds all locks: its token, or 0.
+static FORKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Names the calling thread; not 0.
+#[inline]
+pub(crate) fn token() -> usize {
+    hit::token()
+}
+
+/// Whether the calling thread is forking.
+#[inline]
+pub(crate) fn is_mine() -> bool {
+    let forking = FORKING.load(Ordering::Relaxed);
+    forking != 0 && forking == token()
+}
+
+pub(crate) unsafe extern "C" fn prepare() {
+    heap::lock_all_for_fork();
+    FORKING.store(token(), Ordering::Relaxed);
+}
+
+pub(crate) unsafe extern "C" fn in_parent() {
+    FORKING.store(0, Ordering::Relaxed);
+    heap::unlock_after_fork(false);
+}
+
+pub(crate) unsafe extern "C" fn in_child() {
+    let tls = hit::tls();
+    window::after_fork(token());
+    // SAFETY: this thread's own block.
+    let own = unsafe { (*tls).thread };
+    thread::after_fork(own);
+    heap::reset_threads(if core::ptr::eq(own, hit::dummy_thread()) {
+        None
+    } else {
+        // SAFETY: not the dummy, so a record that this thread holds.
+        Some(unsafe { (*own).heap })
+    });
+    heap::start_resweep();
+    FORKING.store(0, Ordering::Relaxed);
+    heap::unlock_after_fork(true);
+}

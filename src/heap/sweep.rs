@@ -1,0 +1,118 @@
+//! Sweeps: what others freed into slabs that nobody refills from any more must come back.
+//!
+//! Each refill that leaves its slab and each flush looks at the next one or two slabs of its heap
+//! that have a hint (a turning cursor, any class): fold, retire, or leave hinted. `reclaim` does it
+//! for every slab of every heap, in slices; after a fork each heap visits all of its slabs once,
+//! hint or no hint, because a thread that vanished may have stood between its free and its hint.
+
+use super::hint;
+use super::lock::{Held, all, lock_patiently};
+use super::{run, settle as report_and_purge, slab};
+use crate::arena::{tables, window};
+use crate::layout::{NO_UNIT, RUN, UNIT_SHIFT};
+use crate::misuse::Misuse;
+use crate::size_class::{Class, SMALL_CLASSES};
+use core::sync::atomic::Ordering;
+
+/// Slabs that a refill visits regardless of hints after a fork.
+const RESWEEP: usize = 8;
+/// Slabs that `reclaim` visits before it gives the lock up for a moment.
+const SLICE: usize = 64;
+
+/// Folds one slab, and retires it or sets its hint.
+fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
+    // SAFETY: owned slabs are below the bound.
+    let record = unsafe { tables::record(unit) };
+    let class = record.class.load(Ordering::Relaxed) as usize;
+    hint::clear(unit, class);
+    if class == RUN {
+        run::fold(record, unit)?;
+    } else if class != 0 && class <= SMALL_CLASSES {
+        slab::fold(record, unit, Class::from_index(class))?;
+    }
+    slab::settle(held, record, unit)
+}
+
+/// Looks at the next `count` slabs of the heap behind its cursor.
+pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
+    let heap = held.heap();
+    let again = heap.resweep.load(Ordering::Relaxed);
+    let count = if again != 0 { RESWEEP } else { count };
+    for _ in 0..count {
+        let from = heap.sweep.load(Ordering::Relaxed);
+        match hint::next_owned(held, from) {
+            Ok(unit) => {
+                heap.sweep.store(unit + 1, Ordering::Relaxed);
+                // SAFETY: owned slabs are below the bound.
+                let class = unsafe { tables::record(unit) }.class.load(Ordering::Relaxed) as usize;
+                if again != 0 || hint::is_set(unit, class) {
+                    tidy(held, unit)?;
+                }
+            }
+            Err(next) => {
+                heap.sweep.store(next, Ordering::Relaxed);
+                if next == 0 && again != 0 {
+                    heap.resweep.store(again - 1, Ordering::Relaxed);
+                }
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the child of a fork: has every heap visit all of its slabs once more.
+pub(crate) fn start_resweep() {
+    for heap in all() {
+        heap.sweep.store(0, Ordering::Relaxed);
+        heap.resweep.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Folds every slab of every heap and gives the empty ones back, current slabs included.
+///
+/// Waits for one lock at a time and gives it up after every 64 slabs. Whether any unit came back.
+pub(crate) fn reclaim() -> bool {
+    let mut any = false;
+    for heap in all() {
+        let mut from = 0;
+        loop {
+            let Some(held) = lock_patiently(heap) else { break };
+            let mut outcome = if from == 0 { release_current(&held) } else { Ok(()) };
+            let mut done = false;
+            for _ in 0..SLICE {
+                if outcome.is_err() {
+                    break;
+                }
+                match hint::next_owned(&held, from) {
+                    Ok(unit) => {
+                        from = unit + 1;
+                        outcome = tidy(&held, unit);
+                    }
+                    Err(0) => {
+                        done = true;
+                        break;
+                    }
+                    Err(next) => from = next,
+                }
+            }
+            any |= held.release();
+            report_and_purge(outcome, false);
+            if done || from as usize >= window::committed() >> UNIT_SHIFT {
+                break;
+            }
+        }
+    }
+    any
+}
+
+/// Makes no slab current, so that empty ones can be retired; what they hold stays hinted.
+fn release_current(held: &Held) -> Result<(), Misuse> {
+    for current in &held.heap().current {
+        let unit = current.swap(NO_UNIT, Ordering::Relaxed);
+        if unit != NO_UNIT {
+            tidy(held, unit)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The hit path of x86_64: entries in assembly for the Rust face.
+//!
+//! The text in `asm/x86_64/` holds the instructions and their contracts; the C face includes the
+//! same text in functions of its own. Each entry falls into one cold function by a tail jump.
+
+use super::symbols::{TLS, WINDOW};
+use crate::config::Config;
+use crate::face::{alloc_cold, free_cold, free_sized_cold};
+use crate::layout::Tls;
+use core::arch::{asm, global_asm};
+
+#[allow(improper_ctypes, reason = "the settings pass through assembly from Rust to Rust")]
+unsafe extern "C" {
+    #[link_name = concat!("bitmag_alloc_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"))]
+    pub(crate) fn alloc(size: usize, config: *const Config) -> *mut u8;
+    #[link_name = concat!("bitmag_free_sized_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"))]
+    pub(crate) fn free_sized(block: *mut u8, size: usize);
+    #[link_name = concat!("bitmag_free_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"))]
+    pub(crate) fn free(block: *mut u8);
+}
+
+macro_rules! entry {
+    ($entry:ident, $file:literal, $slow:ident $(, $name:ident = $symbol:ident)*) => {
+        global_asm!(
+            ".pushsection .text.bitmag,\"ax\",@progbits",
+            ".globl {entry}",
+            ".hidden {entry}",
+            ".type {entry},@function",
+            ".balign 64",
+            "{entry}:",
+            ".cfi_startproc",
+            include_str!(concat!("../../asm/x86_64/", $file)),
+            ".cfi_endproc",
+            ".size {entry}, . - {entry}",
+            ".popsection",
+            entry = sym $entry, slow = sym $slow, tls = sym TLS $(, $name = sym $symbol)*
+        );
+    };
+}
+
+entry!(alloc, "alloc.s", alloc_cold);
+entry!(free_sized, "free_sized.s", free_sized_cold);
+entry!(free, "free.s", free_cold, window = WINDOW);
+
+/// This thread's block.
+#[inline(always)]
+pub(crate) fn tls() -> *mut Tls {
+    let block: *mut Tls;
+    // SAFETY: the thread pointer's first word is the thread pointer itself (x86-64 psABI), and the
+    // block lies at a constant offset from it for as long as the thread lives.
+    unsafe {
+        asm!(
+            "mov {block}, qword ptr [rip + {tls}@GOTTPOFF]",
+            "add {block}, qword ptr fs:[0]",
+            block = out(reg) block,
+            tls = sym TLS,
+            options(pure, readonly, nostack)
+        );
+    }
+    block
+}

@@ -1,0 +1,204 @@
+//! Initialisation: on the first slow call of the process, whoever makes it.
+//!
+//! First what needs raw system calls only (settings, heaps, the window): from then on allocation
+//! works. Then what calls into libc and may allocate itself (the thread-exit key, the fork
+//! handlers, the exit handler): such calls are served in single-block mode, and so is any other
+//! thread until it is done.
+
+use crate::arena::{tables, window};
+use crate::bitset;
+use crate::check;
+use crate::config::{Config, Foreign};
+use crate::environment::{self, StatsTarget};
+use crate::fork;
+use crate::heap;
+use crate::hit;
+use crate::layout::Thread;
+use crate::os;
+use crate::stats;
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+const NONE: usize = 0;
+const STARTED: usize = 1;
+const READY: usize = 2;
+const COMPLETE: usize = 3;
+const FAILED: usize = 4;
+
+static STATE: AtomicUsize = AtomicUsize::new(NONE);
+/// The thread that initialises.
+static STARTED_BY: AtomicUsize = AtomicUsize::new(0);
+
+/// What the first slow call settled. Written between STARTED and READY by one thread.
+struct Settings {
+    config: Config,
+    stats: StatsTarget,
+    key: libc::pthread_key_t,
+}
+
+struct Place(UnsafeCell<Settings>);
+// SAFETY: written once, before STATE says READY (the key: COMPLETE) with release; read after.
+unsafe impl Sync for Place {}
+static SETTINGS: Place =
+    Place(UnsafeCell::new(Settings { config: Config::new(), stats: StatsTarget::None, key: 0 }));
+
+/// Whether allocation works.
+#[inline(always)]
+pub(crate) fn is_ready() -> bool {
+    matches!(STATE.load(Ordering::Acquire), READY | COMPLETE)
+}
+
+/// Whether threads can be registered.
+#[inline(always)]
+pub(crate) fn is_complete() -> bool {
+    STATE.load(Ordering::Acquire) == COMPLETE
+}
+
+/// What to do with foreign pointers.
+pub(crate) fn foreign() -> Foreign {
+    if !is_ready() {
+        return Foreign::Abort;
+    }
+    // SAFETY: READY was seen with acquire.
+    unsafe { (*SETTINGS.0.get()).config.foreign }
+}
+
+/// Makes sure that allocation works; `false` if there is no memory even for its tables.
+#[inline(always)]
+pub(crate) fn ensure(config: &Config) -> bool {
+    is_ready() || start(config)
+}
+
+#[cold]
+#[inline(never)]
+fn start(config: &Config) -> bool {
+    loop {
+        match STATE.compare_exchange(NONE, STARTED, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(READY | COMPLETE) => return true,
+            Err(FAILED) => return false,
+            // A signal handler inside this very thread's initialisation gets nothing.
+            Err(_) if STARTED_BY.load(Ordering::Relaxed) == hit::token() => return false,
+            Err(_) => os::yield_now(),
+        }
+    }
+    STARTED_BY.store(hit::token(), Ordering::Relaxed);
+    let mut config = *config;
+    let stats = if config.environment { environment::read(&mut config) } else { StatsTarget::None };
+    if let Some(backend) = config.backend {
+        bitset::set_backend(backend);
+    }
+    if config.check {
+        check::turn_on();
+    }
+    // SAFETY: STARTED by this thread: nobody else reads or writes the settings.
+    unsafe {
+        (*SETTINGS.0.get()).config = config;
+        (*SETTINGS.0.get()).stats = stats;
+    }
+    let heaps = heap::wanted();
+    tables::set_heaps(heaps);
+    if !heap::init(heaps) || !window::place(config.check) {
+        STATE.store(FAILED, Ordering::Release);
+        return false;
+    }
+    STATE.store(READY, Ordering::Release);
+    complete(&config, !matches!(stats, StatsTarget::None));
+    true
+}
+
+/// The part that calls into libc. Allocations on its way are served in single-block mode.
+fn complete(config: &Config, with_stats: bool) {
+    unsafe extern "C" {
+        fn pthread_atfork(
+            prepare: Option<unsafe extern "C" fn()>,
+            parent: Option<unsafe extern "C" fn()>,
+            child: Option<unsafe extern "C" fn()>,
+        ) -> c_int;
+    }
+    let mut key = 0;
+    let mut good = true;
+    if needs_key(config) {
+        // SAFETY: `on_exit` takes the record that `at_thread_exit` sets; the library that holds it
+        // is never unloaded (C face), or is the program.
+        good = unsafe { libc::pthread_key_create(&raw mut key, Some(hit::ON_THREAD_EXIT)) } == 0;
+    }
+    // SAFETY: nobody reads the key before COMPLETE.
+    unsafe { (*SETTINGS.0.get()).key = key };
+    // SAFETY: plain functions that stay where they are.
+    unsafe {
+        pthread_atfork(Some(fork::prepare), Some(fork::in_parent), Some(fork::in_child));
+        if with_stats {
+            libc::atexit(write_stats_at_exit);
+        }
+    }
+    if good {
+        STATE.store(COMPLETE, Ordering::Release);
+    }
+}
+
+/// Whether thread exits are learnt of by a pthread key: in the C face, which is never unloaded, and
+/// where libc has nothing better.
+const fn needs_key(config: &Config) -> bool {
+    config.c_face
+        || cfg!(not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))
+}
+
+/// The key whose destructor runs at thread exit.
+#[allow(dead_code, reason = "not every target reaches its block through it")]
+pub(crate) fn key() -> libc::pthread_key_t {
+    // SAFETY: callers have seen COMPLETE.
+    unsafe { (*SETTINGS.0.get()).key }
+}
+
+/// Has `record` given back when the calling thread exits. May call `calloc` on its way.
+pub(crate) fn at_thread_exit(record: *mut Thread) -> bool {
+    // SAFETY: COMPLETE, so the settings are final.
+    let settings = unsafe { &*SETTINGS.0.get() };
+    if needs_key(&settings.config) {
+        // SAFETY: the key exists, see `complete`.
+        return unsafe { libc::pthread_setspecific(settings.key, record.cast::<c_void>()) } == 0;
+    }
+    register_destructor(record.cast())
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_env = "gnu")] {
+        /// Registers with the C++ runtime's list, which pins the library that holds the function.
+        fn register_destructor(record: *mut c_void) -> bool {
+            unsafe extern "C" {
+                fn __cxa_thread_atexit_impl(
+                    destructor: unsafe extern "C" fn(*mut c_void),
+                    object: *mut c_void,
+                    library: *const u8,
+                ) -> c_int;
+                static __dso_handle: u8;
+            }
+            // SAFETY: the record outlives the thread; __dso_handle names this library.
+            unsafe { __cxa_thread_atexit_impl(hit::ON_THREAD_EXIT, record, &raw const __dso_handle) == 0 }
+        }
+    } else {
+        /// There is no such list: the key serves.
+        fn register_destructor(_: *mut c_void) -> bool {
+            false
+        }
+    }
+}
+
+extern "C" fn write_stats_at_exit() {
+    // SAFETY: COMPLETE before any exit handler runs.
+    let target = unsafe { &(*SETTINGS.0.get()).stats };
+    match target {
+        StatsTarget::None => {}
+        StatsTarget::Stderr => stats::write(libc::STDERR_FILENO),
+        StatsTarget::Path(path) => {
+            let mut expanded = [0u8; 1024];
+            stats::expand_path(path, &mut expanded);
+            if let Ok(file) = os::open(expanded.as_ptr(), true) {
+                stats::write(file);
+                os::close(file);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The data model: every structure that lives in thread-local or mapped memory, in one place.
+//!
+//! Read it top down: what a thread owns (`Tls`, `Thread`), what a lock guards (`Heap`), what
+//! describes 64 KiB of user memory (`Record` and the unit map), what finds it (`Chunk`, `Group`).
+//! Nothing here is ever written into user memory: all of it lies beside the window of blocks.
+
+use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+
+/// log2 of the bytes in a unit, the arena's smallest piece.
+pub(crate) const UNIT_SHIFT: u32 = 16;
+/// Bytes in a unit.
+pub(crate) const UNIT_BYTES: usize = 1 << UNIT_SHIFT;
+/// Units in a chunk: one row of bits in each of a chunk's bitsets.
+pub(crate) const CHUNK_UNITS: usize = 512;
+/// Words in one such row.
+pub(crate) const CHUNK_WORDS: usize = CHUNK_UNITS / 64;
+/// Chunks in a group: one bit each in a group's summary words.
+pub(crate) const GROUP_CHUNKS: usize = 64;
+/// log2 of the bytes in a granule, the smallest piece of a run slab.
+pub(crate) const GRANULE_SHIFT: u32 = 7;
+/// Granules in a run slab.
+pub(crate) const GRANULES: usize = UNIT_BYTES >> GRANULE_SHIFT;
+/// Words of a run slab's bitmaps.
+pub(crate) const RUN_WORDS: usize = GRANULES / 64;
+/// Words of the largest class slab's bitmaps (16-byte blocks).
+pub(crate) const SLAB_WORDS: usize = UNIT_BYTES / 16 / 64;
+
+/// Slots in a magazine; one of them holds the NULL that marks the bottom.
+pub(crate) const SLOTS: usize = 32;
+/// Bytes in a magazine, and its alignment: the push finds "full" in the carry of the low byte.
+pub(crate) const MAGAZINE_BYTES: usize = SLOTS * size_of::<*mut u8>();
+/// Most blocks a magazine can hold.
+pub(crate) const MAX_DEPTH: usize = SLOTS - 1;
+
+/// A pointer to the slot that a pop would read: a magazine's top.
+pub(crate) type Top = *mut *mut u8;
+
+/// What assembly reads of a thread: 544 bytes of static thread-local storage on 64-bit targets.
+///
+/// Written by its own thread only. A top that stands on the dummy sends every call of its class to
+/// the slow path: class 0 always, all classes of a thread that is new, late or in checked mode, and
+/// a class whose magazine a slow call is working on.
+#[repr(C)]
+pub(crate) struct Tls {
+    /// One top per small class; entry 0 stands on the dummy for ever.
+    pub tops: [Top; SMALL_CLASSES + 1],
+    /// The thread's record, or the dummy record. Assembly reaches the medium tops through it.
+    pub thread: *mut Thread,
+    /// One of the `STATE_` constants of `thread.rs`.
+    pub state: usize,
+    /// Non-zero while a slow call of this thread is under way (a signal handler may find it so).
+    pub busy: usize,
+}
+
+/// What a registered thread owns, in mapped memory, handed from thread to thread.
+///
+/// Written by the thread that holds it; `depths` are read by `stats()` of others.
+#[repr(C, align(256))]
+pub(crate) struct Thread {
+    /// Tops of classes 65..=104 at 1..=40; entry 0 stands on the dummy for ever.
+    pub medium_tops: [Top; MEDIUM_CLASSES + 1],
+    /// Index of the heap this thread tries first.
+    pub heap: u32,
+    /// 1 while a living thread holds this record. Written at registration and exit.
+    pub live: AtomicU32,
+    /// Free records: 1 + index of the next one (0: none). Guarded by the record list's tag.
+    pub next: AtomicU32,
+    /// Position in the table of records.
+    pub index: u32,
+    /// Depth of each class's magazine in blocks, 0 until the class is first used.
+    pub depths: [AtomicU8; CLASSES + 3],
+    /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
+    pub magazines: [Magazine; CLASSES],
+    /// The thread's block, where thread-local storage cannot be had without calls.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub tls: Tls,
+}
+
+/// An array of block pointers, aligned to its own size.
+#[cfg_attr(target_pointer_width = "64", repr(C, align(256)))]
+#[cfg_attr(target_pointer_width = "32", repr(C, align(128)))]
+pub(crate) struct Magazine {
+    pub slots: [*mut u8; SLOTS],
+}
+
+/// Event counts of one class in one heap. Written under the heap's lock, read by `stats()`.
+#[repr(C)]
+pub(crate) struct Counters {
+    pub refills: AtomicU64,
+    pub refilled_blocks: AtomicU64,
+    pub flushes: AtomicU64,
+    pub flushed_blocks: AtomicU64,
+    pub remote_frees: AtomicU64,
+}
+
+/// A lock and what it guards: the slabs whose records name this heap as owner.
+#[repr(C, align(64))]
+pub(crate) struct Heap {
+    /// 0 free, 1 held. Tried, not waited for, on the way of a call.
+    pub lock: AtomicU32,
+    /// Threads attached to this heap; any thread adds and subtracts.
+    pub threads: AtomicU32,
+    /// Own position in the table of heaps.
+    pub index: AtomicU32,
+    /// Unit at which the next sweep goes on. Lock holder only, as all below.
+    pub sweep: AtomicU32,
+    /// Slabs to sweep regardless of hints after a fork, in units of window still to visit.
+    pub resweep: AtomicU32,
+    _pad: [u32; 11],
+    /// The slab each small class refills from, `NO_UNIT` if none. Entry 65 is the run slab in use.
+    pub current: [AtomicU32; SMALL_CLASSES + 2],
+    /// Chunk at which the next search for claimable slabs goes on, per hint class.
+    pub search: [AtomicU32; HINTS],
+    pub counters: [Counters; CLASSES],
+}
+
+/// Kinds of hint: classes 1..=64, and one for run slabs. Padded to a whole number of lines.
+pub(crate) const HINTS: usize = 72;
+/// The hint class of run slabs, and their place in `Heap::current`.
+pub(crate) const RUN: usize = SMALL_CLASSES + 1;
+/// No unit.
+pub(crate) const NO_UNIT: u32 = u32::MAX;
+/// No owner.
+pub(crate) const NO_HEAP: u32 = u32::MAX;
+
+/// What is known of one unit: 1,088 bytes, 17 cache lines, so that neighbours do not share sets.
+///
+/// `local` is read and written with relaxed loads and stores by the holder of the owning heap's
+/// lock; `remote` is added to by anyone and swapped with zero by that holder.
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    /// Class of a class slab (1..=64), `RUN` for a run slab. Lock holder writes; anyone reads.
+    pub class: AtomicU32,
+    /// Owning heap, or `NO_HEAP`. Changes only under the locks of both heaps.
+    pub owner: AtomicU32,
+    /// Set bits of `local`. Lock holder only.
+    pub free: AtomicU32,
+    /// Blocks of a class slab; granules of a run slab. Fixed while carved.
+    pub blocks: AtomicU32,
+    /// No word of `local` below this one has a bit. Lock holder only.
+    pub low: AtomicU32,
+    /// Run slab: no free run is longer than this many granules. Lock holder only.
+    pub longest: AtomicU32,
+    /// Span head: units of the span. Written by the span's holder.
+    pub span_units: AtomicU32,
+    /// Span head: 1 while allocated. A free swaps it, so that two frees cannot both win.
+    pub span_live: AtomicU32,
+    /// Span head: bytes asked for.
+    pub span_bytes: AtomicUsize,
+    _pad: [u8; 64 - 8 * 4 - size_of::<usize>()],
+    /// One bit per block (class slab) or granule (run slab), set: free.
+    pub local: [AtomicU64; SLAB_WORDS],
+    /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.
+    pub remote: [AtomicU64; SLAB_WORDS],
+}
+
+/// The two bytes that the hit path may read about a unit.
+#[repr(C)]
+pub(crate) struct MapEntry {
+    /// Class of a class slab, 0 for everything else. Assembly reads it.
+    pub class: AtomicU8,
+    /// One of the `KIND_` constants.
+    pub kind: AtomicU8,
+}
+
+/// Free, not handed out, or the inside of a span.
+pub(crate) const KIND_NONE: u8 = 0;
+/// A slab of one small class.
+pub(crate) const KIND_SLAB: u8 = 1;
+/// A slab of runs.
+pub(crate) const KIND_RUN: u8 = 2;
+/// The first unit of a span.
+pub(crate) const KIND_SPAN: u8 = 3;
+
+/// One row of bits, a bit per unit of a chunk.
+#[repr(C, align(64))]
+pub(crate) struct Row {
+    pub words: [AtomicU64; CHUNK_WORDS],
+}
+
+/// The head of the window's description, read by assembly as four words.
+///
+/// `base` and the two tables are written once, before `units` becomes non-zero; `units` only grows.
+#[repr(C)]
+pub(crate) struct Window {
+    /// Address of unit 0.
+    pub base: AtomicUsize,
+    /// Units that are committed: an offset below this many units has valid tables.
+    pub units: AtomicUsize,
+    /// Address of `[MapEntry]`, by unit.
+    pub map: AtomicUsize,
+    /// Address of the granule classes, one byte per 128 bytes of window: 1..=40 where a block of
+    /// that medium class starts, else 0. Written by the holder of the run slab's lock.
+    pub granules: AtomicUsize,
+}
+
+const _: () = {
+    assert!(size_of::<Record>() == 1088 && (size_of::<Record>() / 64) % 2 == 1);
+    assert!(size_of::<MapEntry>() == 2);
+    assert!(size_of::<Row>() == 64);
+    assert!(size_of::<Magazine>() == MAGAZINE_BYTES);
+    assert!(offset_of!(Thread, magazines) % MAGAZINE_BYTES == 0);
+    assert!(offset_of!(Thread, medium_tops) == 0);
+    assert!(HINTS > RUN && HINTS.is_multiple_of(8));
+    #[cfg(target_pointer_width = "64")]
+    {
+        assert!(size_of::<Tls>() == 544);
+        assert!(offset_of!(Tls, thread) == 520);
+        assert!(MAGAZINE_BYTES == 256);
+        assert!(offset_of!(Window, units) == 8);
+        assert!(offset_of!(Window, map) == 16);
+        assert!(offset_of!(Window, granules) == 24);
+    }
+};

@@ -1,0 +1,241 @@
+//! Magazines: the slow side of pop and push, refill of an empty one and flush of a full one.
+//!
+//! A magazine of depth d has its NULL at slot 31 - d and blocks above it; the hit path finds
+//! "empty" by the NULL and "full" by the carry of the address, so the depth costs it nothing.
+//! While a slow call works on a magazine its top stands on the dummy, so that a signal handler
+//! misses every hit of that class instead of seeing half a change.
+//!
+//! Depth follows demand: 4 blocks at first, doubled at each refill and flush, at most 31 and at
+//! most 16 KiB of blocks (but 2).
+
+use crate::heap::{self, Batch};
+use crate::hit::{self, is_dummy};
+use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
+use crate::size_class::{Class, SMALL_CLASSES};
+use core::ptr;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+/// Depth of a magazine that is used for the first time.
+const FIRST_DEPTH: usize = 4;
+
+/// A class's magazine of an ACTIVE thread.
+struct Mag {
+    class: Class,
+    thread: *mut Thread,
+    /// Where the top is kept.
+    place: *mut Top,
+    /// Slot 0.
+    slots: *mut *mut u8,
+}
+
+impl Mag {
+    /// # Safety
+    /// `tls` is the calling thread's block, ACTIVE and marked busy.
+    #[inline]
+    unsafe fn of(tls: *mut Tls, class: Class) -> Self {
+        // SAFETY: an ACTIVE thread has a record; class indices are within the arrays by the type.
+        unsafe {
+            let thread = (*tls).thread;
+            let place = if class.is_medium() {
+                (&raw mut (*thread).medium_tops).cast::<Top>().add(class.index() - SMALL_CLASSES)
+            } else {
+                (&raw mut (*tls).tops).cast::<Top>().add(class.index())
+            };
+            let slots = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class.index() * SLOTS);
+            Self { class, thread, place, slots }
+        }
+    }
+
+    fn top(&self) -> Top {
+        // SAFETY: `place` is a field of this thread's block or record.
+        unsafe { self.place.read() }
+    }
+
+    /// Publishes a top. Everything before it is in memory first, for handlers and forks.
+    fn set_top(&self, top: Top) {
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: as in `top`.
+        unsafe { self.place.write(top) };
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Sends the hits of this class to the slow path.
+    fn close(&self) {
+        self.set_top(hit::dummy_top());
+    }
+
+    fn depth(&self) -> usize {
+        // SAFETY: the thread's own record; the class is within the array by the type.
+        usize::from(unsafe { (&(*self.thread).depths)[self.class.index()].load(Ordering::Relaxed) })
+    }
+
+    /// Doubles the depth, from `FIRST_DEPTH` to the class's most. The magazine is being rebuilt.
+    fn deepen(&self) -> usize {
+        let depth = (self.depth() * 2).max(FIRST_DEPTH).min(self.class.max_depth());
+        // SAFETY: as in `depth`.
+        unsafe {
+            (&(*self.thread).depths)[self.class.index()].store(depth as u8, Ordering::Relaxed)
+        };
+        depth
+    }
+
+    fn slot(&self, index: usize) -> *mut *mut u8 {
+        debug_assert!(index < SLOTS);
+        // SAFETY: a magazine has SLOTS slots.
+        unsafe { self.slots.add(index) }
+    }
+
+    /// The slot that holds the NULL.
+    fn bottom(&self) -> Top {
+        self.slot(MAX_DEPTH - self.depth())
+    }
+
+    fn home(&self) -> u32 {
+        // SAFETY: the thread's own record.
+        unsafe { (*self.thread).heap }
+    }
+
+    /// Stays with the heap that was got.
+    fn set_home(&self, home: u32) {
+        let old = self.home();
+        if home != old {
+            // SAFETY: as in `home`.
+            unsafe { (*self.thread).heap = home };
+            heap::detach(old);
+            heap::heap(home).threads.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Allocates a block of `class` after a miss. NULL if there is no memory.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
+    // SAFETY: the caller's contract.
+    let mag = unsafe { Mag::of(tls, class) };
+    let mut top = mag.top();
+    if !is_dummy(top) {
+        // A sized free of NULL may have pushed one: pass over it.
+        let bottom = mag.bottom();
+        while top > bottom {
+            // SAFETY: between the bottom and the top of this magazine.
+            let block = unsafe { top.read() };
+            top = top.wrapping_sub(1);
+            if !block.is_null() {
+                mag.set_top(top);
+                return block;
+            }
+        }
+        mag.close();
+    }
+    let depth = mag.deepen();
+    let mut batch = Batch::new();
+    let mut home = mag.home();
+    let token = hit::token();
+    let mut filled = heap::refill(&mut home, class, depth, &mut batch, token);
+    if !filled {
+        // SAFETY: the caller's contract.
+        unsafe { crate::thread::flush_all(tls) };
+        crate::heap::reclaim();
+        filled = heap::refill(&mut home, class, depth, &mut batch, token);
+    }
+    mag.set_home(home);
+    let Some((block, rest)) = (if filled { batch.blocks().split_last() } else { None }) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: the magazine is this thread's, its top is on the dummy, and rest.len() < depth.
+    unsafe {
+        let bottom = mag.bottom();
+        bottom.write(ptr::null_mut());
+        ptr::copy_nonoverlapping(rest.as_ptr(), bottom.add(1), rest.len());
+        mag.set_top(bottom.add(rest.len()));
+    }
+    *block
+}
+
+/// Frees a block of `class`, not NULL, after a miss.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
+    // SAFETY: the caller's contract.
+    let mag = unsafe { Mag::of(tls, class) };
+    let top = mag.top();
+    if is_dummy(top) {
+        if mag.depth() == 0 {
+            mag.deepen();
+        }
+        // SAFETY: the magazine is this thread's and empty; its depth is at least 2.
+        unsafe {
+            let bottom = mag.bottom();
+            bottom.write(ptr::null_mut());
+            bottom.add(1).write(block);
+            mag.set_top(bottom.add(1));
+        }
+        return;
+    }
+    let last = mag.slot(MAX_DEPTH);
+    if top != last {
+        // Another call of this thread made room since the miss (a handler's, or a destructor's).
+        // SAFETY: below the last slot there is another.
+        unsafe { top.add(1).write(block) };
+        mag.set_top(top.wrapping_add(1));
+        return;
+    }
+    // Full: the older half goes back, the newer half moves down to the bottom of the new depth.
+    let held = mag.depth();
+    let kept = held / 2;
+    let flushed = held - kept;
+    mag.close();
+    let mut older = [ptr::null_mut(); SLOTS];
+    // SAFETY: slots 31 - held + 1 ..= 31 hold the blocks; `deepen` does not touch them.
+    unsafe {
+        let first = mag.bottom().add(1);
+        ptr::copy_nonoverlapping(first, older.as_mut_ptr(), flushed);
+        mag.deepen();
+        let bottom = mag.bottom();
+        ptr::copy(first.add(flushed), bottom.add(1), kept);
+        bottom.write(ptr::null_mut());
+        bottom.add(kept + 1).write(block);
+        mag.set_top(bottom.add(kept + 1));
+    }
+    let mut home = mag.home();
+    heap::flush(&mut home, class, older.get(..flushed).unwrap_or(&[]));
+    mag.set_home(home);
+}
+
+/// Gives back all blocks of one magazine and closes it.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
+    // SAFETY: the caller's contract.
+    let (mag, held) = unsafe { (Mag::of(tls, class), held(tls, class)) };
+    if is_dummy(mag.top()) {
+        return;
+    }
+    let mut blocks = [ptr::null_mut(); SLOTS];
+    // SAFETY: the blocks lie right above the bottom.
+    unsafe { ptr::copy_nonoverlapping(mag.bottom().add(1), blocks.as_mut_ptr(), held) };
+    mag.close();
+    let mut home = mag.home();
+    if held != 0 {
+        heap::flush(&mut home, class, blocks.get(..held).unwrap_or(&[]));
+        mag.set_home(home);
+    }
+}
+
+/// Blocks (and NULLs) in one magazine.
+///
+/// # Safety
+/// `tls` is the calling thread's block and ACTIVE.
+pub(crate) unsafe fn held(tls: *mut Tls, class: Class) -> usize {
+    // SAFETY: the caller's contract.
+    let mag = unsafe { Mag::of(tls, class) };
+    let top = mag.top();
+    if is_dummy(top) {
+        return 0;
+    }
+    (top as usize - mag.bottom() as usize) / size_of::<*mut u8>()
+}

@@ -1,0 +1,53 @@
+//! Single-block mode: one block at a time, using nothing of the thread.
+//!
+//! It serves checked mode, a thread that is registering or has ended, and a call that a signal
+//! handler makes inside a slow call of its own thread. An allocation takes one block under any lock
+//! that it gets, a free is one remote free.
+
+use crate::arena::spans;
+use crate::check;
+use crate::heap::{self, Batch};
+use crate::hit;
+use crate::misuse::{Fault, Misuse};
+use crate::size_class::Class;
+use core::ptr;
+
+/// Allocates one block of `class`. NULL if there is no memory.
+pub(crate) fn allocate(class: Class) -> *mut u8 {
+    let mut batch = Batch::new();
+    let token = hit::token();
+    let mut home = token as u32 / 64 % heap::count().max(1); // spread threads that have no heap
+    if !heap::refill(&mut home, class, 1, &mut batch, token) {
+        // SAFETY note: `reclaim` waits for locks, but not for one that this thread holds itself.
+        heap::reclaim();
+        if !heap::refill(&mut home, class, 1, &mut batch, token) {
+            return spans::allocate(
+                class.size(),
+                class.size() & class.size().wrapping_neg(),
+                false,
+                token,
+            );
+        }
+    }
+    match batch.blocks() {
+        [block] => {
+            check::born(*block);
+            *block
+        }
+        _ => ptr::null_mut(),
+    }
+}
+
+/// Frees one block of a slab, whose class must be `class` if one is given.
+pub(crate) fn free(block: *mut u8, class: Option<Class>) -> Result<(), Misuse> {
+    let pointer = block as usize;
+    let wrong = |fault| Misuse { fault, pointer };
+    let place = heap::locate(pointer).map_err(wrong)?;
+    if class.is_some_and(|class| class != place.class) {
+        return Err(wrong(Fault::WrongSize));
+    }
+    check::dies(block).map_err(wrong)?;
+    heap::free_block(&place)?;
+    crate::stats::count_remote(place.class, 1);
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Size classes: which block size serves a request, as arithmetic that folds for constant layouts.
+//!
+//! Classes 1 to 64 step by 16 bytes to 1,024 (the class is the number of 16-byte steps), classes 65
+//! to 104 take eight steps to each doubling up to 32,768. Everything larger is a span.
+//! The assembly in `asm/` computes the same numbers; `tests` below hold the two rules together.
+
+/// Number of small classes, 16 bytes apart; also the number of the largest small class.
+pub(crate) const SMALL_CLASSES: usize = 64;
+/// Largest size of a small class, bytes.
+pub(crate) const SMALL_MAX: usize = 1024;
+/// Number of medium classes, eight to each doubling.
+pub(crate) const MEDIUM_CLASSES: usize = 40;
+/// Largest size of a medium class, bytes.
+pub(crate) const MEDIUM_MAX: usize = 32 * 1024;
+/// Number of classes, the unused class 0 included: the length of arrays indexed by class.
+pub(crate) const CLASSES: usize = 1 + SMALL_CLASSES + MEDIUM_CLASSES;
+/// Smallest alignment of every block, bytes.
+pub(crate) const MIN_ALIGN: usize = 16;
+
+/// A size class, 1..=104. Class 0 does not exist as a value of this type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Class(u8);
+
+impl Class {
+    /// The class that serves `size` bytes, or `None` above [`MEDIUM_MAX`]. Size 0 takes class 1.
+    #[inline(always)]
+    pub(crate) const fn of(size: usize) -> Option<Self> {
+        if size <= SMALL_MAX {
+            let steps = (size + 15) >> 4;
+            Some(Self(if steps == 0 { 1 } else { steps as u8 }))
+        } else if size <= MEDIUM_MAX {
+            let steps = (size - 1) >> 4;
+            let log = usize::BITS - 1 - steps.leading_zeros();
+            Some(Self((8 * log as usize + ((8 * steps) >> log) + 9) as u8))
+        } else {
+            None
+        }
+    }
+
+    /// A class from its number. The caller keeps `index` within 1..=104.
+    #[inline(always)]
+    pub(crate) const fn from_index(index: usize) -> Self {
+        debug_assert!(index != 0 && index < CLASSES);
+        Self(index as u8)
+    }
+
+    /// The class's number, 1..=104.
+    #[inline(always)]
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Block size in bytes.
+    #[inline(always)]
+    pub(crate) fn size(self) -> usize {
+        // SAFETY: a Class holds 1..=104 and the table has 105 entries.
+        unsafe { *SIZES.get_unchecked(self.0 as usize) as usize }
+    }
+
+    /// `ceil(2^32 / size)`: `offset * reciprocal >> 32` is the block index for offsets below 65,536.
+    #[inline(always)]
+    pub(crate) fn reciprocal(self) -> u64 {
+        // SAFETY: as in `size`.
+        unsafe { u64::from(*RECIPROCALS.get_unchecked(self.0 as usize)) }
+    }
+
+    /// Whether blocks of this class live in run slabs (all medium sizes do).
+    #[inline(always)]
+    pub(crate) const fn is_medium(self) -> bool {
+        self.0 as usize > SMALL_CLASSES
+    }
+
+    /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of blocks, at least 2.
+    #[inline]
+    pub(crate) fn max_depth(self) -> usize {
+        (16 * 1024 / self.size()).clamp(2, 31)
+    }
+}
+
+/// The request as the class rule sees it: `size` rounded up to a multiple of `align`, when `align`
+/// passes what every block has. Saturates to `usize::MAX`, which no class and no span serves.
+#[inline(always)]
+pub(crate) const fn round(size: usize, align: usize) -> usize {
+    if align <= MIN_ALIGN {
+        return size;
+    }
+    // Size 0 with a large alignment still needs a block of that alignment.
+    let size = if size == 0 { 1 } else { size };
+    match size.checked_add(align - 1) {
+        Some(sum) => sum & !(align - 1),
+        None => usize::MAX,
+    }
+}
+
+const SIZES: [u32; CLASSES] = sizes();
+const RECIPROCALS: [u32; CLASSES] = reciprocals();
+
+const fn sizes() -> [u32; CLASSES] {
+    let mut table = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        table[class] = if class <= SMALL_CLASSES {
+            16 * class as u32
+        } else {
+            let step = class - SMALL_CLASSES; // 1..=40
+            let doubling = (step - 1) / 8; // 0..=4
+            ((step - 1) % 8 + 9) as u32 * (128 << doubling)
+        };
+        class += 1;
+    }
+    table
+}
+
+const fn reciprocals() -> [u32; CLASSES] {
+    let sizes = sizes();
+    let mut table = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        table[class] = (1u64 << 32).div_ceil(sizes[class] as u64) as u32;
+        class += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_smallest_class_that_holds_it() {
+        for size in 0..=MEDIUM_MAX {
+            let class = Class::of(size).unwrap();
+            assert!(class.size() >= size.max(1), "size {size}");
+            if class.index() > 1 {
+                assert!(Class::from_index(class.index() - 1).size() < size, "size {size}");
+            }
+        }
+        assert_eq!(Class::of(MEDIUM_MAX + 1), None);
+        assert_eq!(Class::of(usize::MAX), None);
+    }
+
+    #[test]
+    fn waste_above_128_bytes_is_at_most_an_eighth() {
+        for size in 129..=MEDIUM_MAX {
+            let class = Class::of(size).unwrap().size();
+            assert!((class - size) * 8 <= class, "size {size} in {class}");
+        }
+    }
+
+    #[test]
+    fn reciprocals_divide_every_offset() {
+        for class in 1..CLASSES {
+            let class = Class::from_index(class);
+            for offset in 0..65_536u64 {
+                let index = (offset * class.reciprocal()) >> 32;
+                assert_eq!(index, offset / class.size() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn aligned_requests_land_in_classes_of_that_alignment() {
+        let mut align = 32;
+        while align <= MEDIUM_MAX {
+            for size in (0..MEDIUM_MAX).step_by(7) {
+                if let Some(class) = Class::of(round(size, align)) {
+                    assert_eq!(class.size() % align, 0, "size {size} align {align}");
+                }
+            }
+            align *= 2;
+        }
+    }
+}

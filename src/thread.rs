@@ -1,0 +1,239 @@
+//! Threads: registering at the first slow call, giving everything back at exit.
+//!
+//! A thread's block starts NEW; its first slow call makes it REGISTERING (the registration itself
+//! may call `calloc`) and ACTIVE, its exit makes it LATE. Outside ACTIVE every call works in
+//! single-block mode (`single.rs`), which uses nothing of the thread.
+//!
+//! Records lie in mappings of 1, 2, 4, ... records, found by number; free ones form a stack whose
+//! head carries a tag against the ABA problem.
+
+use crate::heap::{self, Batch};
+use crate::hit;
+use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
+use crate::magazine;
+use crate::os::{self, Access};
+use crate::size_class::{CLASSES, Class, MEDIUM_CLASSES, SMALL_CLASSES};
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+
+/// The thread has made no slow call yet.
+pub(crate) const STATE_NEW: usize = 0;
+/// The thread is telling the system that it wants to know of its exit.
+pub(crate) const STATE_REGISTERING: usize = 1;
+/// The thread has a record and magazines.
+pub(crate) const STATE_ACTIVE: usize = 2;
+/// The thread's exit has run, or it could not be registered.
+pub(crate) const STATE_LATE: usize = 3;
+
+/// Mappings of records: number k holds 2^k.
+const BLOCKS: usize = 22;
+static RECORDS: [AtomicPtr<Thread>; BLOCKS] = [const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS];
+/// Records ever made.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Free records: tag << 32 | 1 + index of the first.
+static FREE: AtomicU64 = AtomicU64::new(0);
+
+/// The record with number `index`, if it was made.
+pub(crate) fn record(index: u32) -> Option<&'static Thread> {
+    let block = (index + 1).ilog2();
+    let start = RECORDS.get(block as usize)?.load(Ordering::Acquire);
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: block k is mapped for ever and has 2^k records, zero at first; what others than the
+    // holder read of them are atomics.
+    Some(unsafe { &*start.add((index + 1 - (1 << block)) as usize) })
+}
+
+/// Records ever made.
+pub(crate) fn count() -> u32 {
+    COUNT.load(Ordering::Acquire)
+}
+
+fn pop_free() -> Option<*mut Thread> {
+    let mut head = FREE.load(Ordering::Acquire);
+    loop {
+        let index = (head as u32).checked_sub(1)?;
+        let record = record(index)?;
+        let next = record.next.load(Ordering::Relaxed);
+        let new = ((head >> 32) + 1) << 32 | u64::from(next);
+        match FREE.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Some(ptr::from_ref(record).cast_mut()),
+            Err(now) => head = now,
+        }
+    }
+}
+
+fn push_free(record: &Thread) {
+    let mut head = FREE.load(Ordering::Relaxed);
+    loop {
+        record.next.store(head as u32, Ordering::Relaxed);
+        let new = ((head >> 32) + 1) << 32 | u64::from(record.index + 1);
+        match FREE.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => head = now,
+        }
+    }
+}
+
+/// A record nobody has used yet. NULL if there is no memory for it.
+fn make() -> *mut Thread {
+    loop {
+        let index = COUNT.load(Ordering::Relaxed);
+        let block = (index + 1).ilog2();
+        let Some(place) = RECORDS.get(block as usize) else { return ptr::null_mut() };
+        if place.load(Ordering::Acquire).is_null() {
+            let bytes = size_of::<Thread>() << block;
+            let Ok(fresh) = os::map(bytes, Access::ReadWrite) else { return ptr::null_mut() };
+            if place
+                .compare_exchange(
+                    ptr::null_mut(),
+                    fresh.cast(),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_err()
+            {
+                os::unmap(fresh, bytes);
+            }
+        }
+        if COUNT.compare_exchange(index, index + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && let Some(record) = record(index)
+        {
+            let record = ptr::from_ref(record).cast_mut();
+            // SAFETY: the exchange made this thread the record's only holder.
+            unsafe { (*record).index = index };
+            return record;
+        }
+    }
+}
+
+/// Takes a record and attaches it to a heap. NULL if there is no memory for it.
+pub(crate) fn take_record() -> *mut Thread {
+    let record = pop_free().unwrap_or_else(make);
+    if record.is_null() {
+        return record;
+    }
+    // SAFETY: popped or made: this thread is its only holder.
+    unsafe {
+        for class in 0..=MEDIUM_CLASSES {
+            (&raw mut (*record).medium_tops).cast::<Top>().add(class).write(hit::dummy_top());
+        }
+        for depth in &(*record).depths {
+            depth.store(0, Ordering::Relaxed);
+        }
+        (*record).heap = heap::attach();
+        (*record).live.store(1, Ordering::Release);
+    }
+    record
+}
+
+/// Makes the calling thread ACTIVE if it can be; its state afterwards.
+///
+/// # Safety
+/// `tls` is the calling thread's block, and marked busy.
+#[cold]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) unsafe fn register(tls: *mut Tls) -> usize {
+    // SAFETY: the block belongs to this thread; `busy` keeps signal handlers in single-block mode.
+    unsafe {
+        if (*tls).state != STATE_NEW || !crate::init::is_complete() {
+            return (*tls).state;
+        }
+        let record = take_record();
+        if record.is_null() {
+            return STATE_NEW;
+        }
+        (*tls).state = STATE_REGISTERING;
+        compiler_fence(Ordering::SeqCst);
+        let registered = crate::init::at_thread_exit(record);
+        compiler_fence(Ordering::SeqCst);
+        if registered {
+            (*tls).thread = record;
+            (*tls).state = STATE_ACTIVE;
+        } else {
+            give_up(record);
+            (*tls).state = STATE_LATE;
+        }
+        (*tls).state
+    }
+}
+
+/// Gives a record back that no thread uses any more.
+pub(crate) fn give_up(record: *mut Thread) {
+    // SAFETY: the caller holds the record.
+    let record = unsafe { &*record };
+    heap::detach(record.heap);
+    record.live.store(0, Ordering::Release);
+    push_free(record);
+}
+
+/// The exit of a thread: flushes at most one magazine per class and makes the thread LATE.
+///
+/// # Safety
+/// Called by the system on the exiting thread, with the record it registered.
+pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
+    let tls = hit::tls();
+    let record = record.cast::<Thread>();
+    // SAFETY: this thread's own block and record.
+    unsafe {
+        (*tls).busy += 1;
+        compiler_fence(Ordering::SeqCst);
+        if (*tls).thread == record {
+            flush_all(tls);
+            (*tls).state = STATE_LATE;
+            compiler_fence(Ordering::SeqCst);
+            (*tls).thread = hit::dummy_thread();
+            give_up(record);
+        }
+        compiler_fence(Ordering::SeqCst);
+        (*tls).busy -= 1;
+    }
+}
+
+/// Empties every magazine of the calling thread.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn flush_all(tls: *mut Tls) {
+    for class in 1..CLASSES {
+        // SAFETY: the caller's contract.
+        unsafe { magazine::empty(tls, Class::from_index(class)) };
+    }
+}
+
+/// Bytes that the calling thread's magazines hold: exact.
+///
+/// # Safety
+/// `tls` is the calling thread's block and ACTIVE.
+pub(crate) unsafe fn cached_bytes(tls: *mut Tls) -> usize {
+    // SAFETY: the caller's contract.
+    (1..CLASSES).map(|class| unsafe { magazine::held(tls, Class::from_index(class)) } * Class::from_index(class).size()).sum()
+}
+
+/// Most bytes that the magazines of `record` can hold.
+pub(crate) fn cached_bound(record: &Thread) -> usize {
+    let depths = record.depths.iter().take(CLASSES).enumerate().skip(1);
+    depths
+        .map(|(class, depth)| {
+            usize::from(depth.load(Ordering::Relaxed)) * Class::from_index(class).size()
+        })
+        .sum()
+}
+
+/// In the child of a fork: frees the records of threads that did not come along.
+pub(crate) fn after_fork(own: *const Thread) {
+    for index in 0..count() {
+        if let Some(record) = record(index)
+            && !ptr::eq(record, own)
+            && record.live.load(Ordering::Relaxed) != 0
+        {
+            record.live.store(0, Ordering::Relaxed);
+            push_free(record);
+        }
+    }
+}
+
+const _: () =
+    assert!(MAX_DEPTH <= u8::MAX as usize && size_of::<Batch>() <= 512 && SMALL_CLASSES == 64);
