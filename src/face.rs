@@ -47,24 +47,18 @@ impl Default for Bitmag {
 // SAFETY: blocks do not overlap (bitmaps hand each out once), are as large and aligned as asked for
 // (the class rule, tested for every size), and stay where they are until freed.
 unsafe impl GlobalAlloc for Bitmag {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let size = round(layout.size(), layout.align());
-        if size <= MEDIUM_MAX {
-            // SAFETY: `self` lives as long as the process (a static) or as long as this call needs.
-            return unsafe { hit::alloc(size, &raw const self.config) };
-        }
-        block::allocate(layout.size(), layout.align(), &self.config)
+        // SAFETY: `self` lives as long as this call needs it; the first call's settings are copied.
+        unsafe { hit::inline::alloc(size, layout, &raw const self.config) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let size = round(layout.size(), layout.align());
-        if size <= MEDIUM_MAX {
-            // SAFETY: the caller passes a block of this layout.
-            return unsafe { hit::free_sized(block, size) };
-        }
-        done(block::free_sized(block, layout.size(), layout.align()));
+        // SAFETY: the caller passes a block of this layout.
+        unsafe { hit::inline::free(block, size, layout) }
     }
 
     #[inline]
@@ -151,6 +145,52 @@ pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
     if !block.is_null() {
         done(block::free_sized(block, size, 1));
     }
+}
+
+/// Large allocations of the inlined hit path, as three functions that are one.
+///
+/// LLVM must not see that they are: calls of the same function in both arms of a branch are merged.
+/// The arguments behind the third exist for their weight alone (src/hit/inline.rs).
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub(crate) mod alloc_large {
+    use super::{Config, block};
+
+    macro_rules! heavy {
+        ($($name:ident)*) => {$(
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
+            pub(crate) unsafe extern "C" fn $name(
+                size: usize, align: usize, config: *const Config, _: usize,
+                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
+            ) -> *mut u8 {
+                // SAFETY: the caller passes settings.
+                block::allocate(size, align, unsafe { &*config })
+            }
+        )*};
+    }
+    heavy!(one two three);
+}
+
+/// As `alloc_large`, for frees.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub(crate) mod free_large {
+    use super::{block, done};
+
+    macro_rules! heavy {
+        ($($name:ident)*) => {$(
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
+            pub(crate) unsafe extern "C" fn $name(
+                pointer: *mut u8, size: usize, align: usize, _: usize,
+                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
+            ) {
+                done(block::free_sized(pointer, size, align));
+            }
+        )*};
+    }
+    heavy!(one two three);
 }
 
 /// Where an unsized free goes that misses.

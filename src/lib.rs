@@ -40,7 +40,12 @@ mod arena;
 #[cfg(feature = "bitset")]
 pub mod bitset;
 #[cfg(not(feature = "bitset"))]
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "the engine offers more than the allocator uses")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the engine offers more than the allocator uses"
+)]
 mod bitset;
 mod block;
 mod check;

@@ -9,6 +9,7 @@ use crate::layout::Top;
 cfg_if::cfg_if! {
     if #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))] {
         mod block;
+        pub(crate) mod inline;
         mod symbols;
         mod x86_64;
         pub(crate) use block::{ON_THREAD_EXIT, token, writable_tls};
@@ -19,6 +20,7 @@ cfg_if::cfg_if! {
         mod aarch64;
         mod block;
         mod portable;
+        pub(crate) use portable::layouts as inline;
         mod symbols;
         pub(crate) use block::{ON_THREAD_EXIT, token, writable_tls};
         pub(crate) use aarch64::tls;
@@ -27,6 +29,7 @@ cfg_if::cfg_if! {
     } else {
         pub(crate) mod key;
         mod portable;
+        pub(crate) use portable::layouts as inline;
         pub(crate) use key::{ON_THREAD_EXIT, dummy_thread, dummy_top, tls, token, window, writable_tls};
         pub(crate) use portable::{alloc, free, free_sized};
     }

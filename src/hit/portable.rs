@@ -124,3 +124,40 @@ pub(crate) unsafe fn free(block: *mut u8) {
     // SAFETY: the caller's contract.
     unsafe { free_cold(block) }
 }
+
+/// The entries of the Rust face, which know the whole layout.
+pub(crate) mod layouts {
+    use crate::block;
+    use crate::config::Config;
+    use crate::size_class::MEDIUM_MAX;
+    use core::alloc::Layout;
+
+    /// Allocates for a layout whose size was rounded up to `size`.
+    ///
+    /// # Safety
+    /// `config` points at settings; `size` belongs to `layout`.
+    #[inline]
+    pub(crate) unsafe fn alloc(size: usize, layout: Layout, config: *const Config) -> *mut u8 {
+        if size <= MEDIUM_MAX {
+            // SAFETY: the caller's contract.
+            return unsafe { super::alloc(size, config) };
+        }
+        // SAFETY: the caller's contract.
+        block::allocate(layout.size(), layout.align(), unsafe { &*config })
+    }
+
+    /// Frees a block whose layout's size was rounded up to `size`.
+    ///
+    /// # Safety
+    /// `block` was allocated with `layout` and is the caller's.
+    #[inline]
+    pub(crate) unsafe fn free(block: *mut u8, size: usize, layout: Layout) {
+        if size <= MEDIUM_MAX {
+            // SAFETY: the caller's contract.
+            return unsafe { super::free_sized(block, size) };
+        }
+        if let Err(misuse) = block::free_sized(block, layout.size(), layout.align()) {
+            crate::misuse::report(misuse);
+        }
+    }
+}
