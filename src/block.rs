@@ -3,17 +3,17 @@
 //! Allocation, free, usable size and reallocation of any block, small to huge, with the thread's
 //! state looked after: magazines for an ACTIVE thread, single-block mode otherwise.
 
-use crate::arena::{direct, spans, window};
+use crate::arena::{direct, spans, tables, window};
 use crate::check;
 use crate::config::Config;
 use crate::heap;
 use crate::hit;
 use crate::init;
-use crate::layout::{KIND_NONE, KIND_SPAN, Tls};
+use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_SPAN, Tls, UNIT_BYTES};
 use crate::magazine;
 use crate::misuse::{Fault, Misuse};
 use crate::single;
-use crate::size_class::{Class, round};
+use crate::size_class::{Class, SMALL_CLASSES, round};
 use crate::thread;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -113,23 +113,39 @@ pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
         return if direct::free(block) { Ok(()) } else { Err(wrong(Fault::Foreign)) };
     };
     // SAFETY: `unit_of` gives units below the bound.
-    let kind = unsafe { crate::arena::tables::entry(unit) }.kind.load(Ordering::Acquire);
+    let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);
     if kind == KIND_SPAN || kind == KIND_NONE {
         // The span's head says what is wrong with a pointer that is none.
         spans::sizes(unit, pointer).map_err(wrong)?;
         check::dies(block).map_err(wrong)?;
         return spans::free(unit, pointer).map_err(wrong);
     }
-    let Some(outcome) = with_magazines(|tls| {
-        // Found before the magazine takes it: this call has the time to look.
-        let place = heap::locate(pointer).map_err(wrong)?;
-        // SAFETY: `with_magazines` gives an ACTIVE, busy block.
-        unsafe { magazine::free(tls, place.class, block) };
-        Ok(())
-    }) else {
-        return single::free(block, None);
+    // The flush looks at the pointer; here only its class is needed.
+    let class = match class_of_slab_block(unit, pointer) {
+        Some(class) => class,
+        None => heap::locate(pointer).map_err(wrong)?.class,
     };
-    outcome
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+    match with_magazines(|tls| unsafe { magazine::free(tls, class, block) }) {
+        Some(()) => Ok(()),
+        None => single::free(block, None),
+    }
+}
+
+/// What the map or the granule table says of a pointer into a slab, as the hit path would read it.
+#[inline(always)]
+fn class_of_slab_block(unit: u32, pointer: usize) -> Option<Class> {
+    // SAFETY: the caller got `unit` from `unit_of`; the offset into it is below its end.
+    let (class, granule) = unsafe {
+        let class = tables::entry(unit).class.load(Ordering::Relaxed);
+        let granule = tables::granule(unit, (pointer % UNIT_BYTES) >> GRANULE_SHIFT);
+        (usize::from(class), usize::from(granule.load(Ordering::Relaxed)))
+    };
+    match (class, granule) {
+        (0, 0) => None,
+        (0, granule) => Some(Class::from_index(SMALL_CLASSES + granule)),
+        (class, _) => Some(Class::from_index(class)),
+    }
 }
 
 /// Frees a block, not NULL, that was asked for with `size` bytes at `align`, without trying the hit.
@@ -149,11 +165,7 @@ pub(crate) fn free_sized(block: *mut u8, size: usize, align: usize) -> Result<()
     if check::is_on() {
         return single::free(block, Some(class));
     }
-    let place = heap::locate(pointer).map_err(wrong)?;
-    if place.class != class {
-        return Err(wrong(Fault::WrongSize));
-    }
-    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block; the flush looks at the pointer.
     match with_magazines(|tls| unsafe { magazine::free(tls, class, block) }) {
         Some(()) => Ok(()),
         None => single::free(block, Some(class)),
@@ -165,7 +177,7 @@ fn large_sizes(pointer: usize) -> Result<(usize, usize), Fault> {
     match window::unit_of(pointer) {
         Some(unit) => {
             // SAFETY: `unit_of` gives units below the bound.
-            let kind = unsafe { crate::arena::tables::entry(unit) }.kind.load(Ordering::Acquire);
+            let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);
             if kind == KIND_SPAN || kind == KIND_NONE {
                 spans::sizes(unit, pointer)
             } else {

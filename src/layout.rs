@@ -6,7 +6,7 @@
 
 use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the bytes in a unit, the arena's smallest piece.
 pub(crate) const UNIT_SHIFT: u32 = 16;
@@ -106,9 +106,11 @@ pub(crate) struct Heap {
     pub index: AtomicU32,
     /// Unit at which the next sweep goes on. Lock holder only, as all below.
     pub sweep: AtomicU32,
-    /// Slabs to sweep regardless of hints after a fork, in units of window still to visit.
+    /// 1 from a fork until all slabs were swept regardless of hints.
     pub resweep: AtomicU32,
-    _pad: [u32; 11],
+    /// Flushes so far, modulo 2^32: every 8th one sweeps.
+    pub turn: AtomicU32,
+    _pad: [u32; 10],
     /// The slab each small class refills from, `NO_UNIT` if none. Entry 65 is the run slab in use.
     pub current: [AtomicU32; SMALL_CLASSES + 2],
     /// Chunk at which the next search for claimable slabs goes on, per hint class.
@@ -122,8 +124,6 @@ pub(crate) const HINTS: usize = 72;
 pub(crate) const RUN: usize = SMALL_CLASSES + 1;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
-/// No owner.
-pub(crate) const NO_HEAP: u32 = u32::MAX;
 
 /// What is known of one unit: 1,088 bytes, 17 cache lines, so that neighbours do not share sets.
 ///
@@ -131,16 +131,13 @@ pub(crate) const NO_HEAP: u32 = u32::MAX;
 /// lock; `remote` is added to by anyone and swapped with zero by that holder.
 #[repr(C, align(64))]
 pub(crate) struct Record {
-    /// Class of a class slab (1..=64), `RUN` for a run slab. Lock holder writes; anyone reads.
-    pub class: AtomicU32,
-    /// Owning heap, or `NO_HEAP`. Changes only under the locks of both heaps.
-    pub owner: AtomicU32,
-    /// Set bits of `local`. Lock holder only.
-    pub free: AtomicU32,
+    /// What the unit is and whose: `Identity`. 0: no slab. Changes under the owner's lock, and
+    /// under both locks when the owner changes; anyone reads.
+    pub identity: AtomicU64,
+    /// Blocks (granules) whose bit in `local` is clear. Lock holder only.
+    pub used: AtomicU32,
     /// Blocks of a class slab; granules of a run slab. Fixed while carved.
     pub blocks: AtomicU32,
-    /// No word of `local` below this one has a bit. Lock holder only.
-    pub low: AtomicU32,
     /// Run slab: no free run is longer than this many granules. Lock holder only.
     pub longest: AtomicU32,
     /// Span head: units of the span. Written by the span's holder.
@@ -149,11 +146,74 @@ pub(crate) struct Record {
     pub span_live: AtomicU32,
     /// Span head: bytes asked for.
     pub span_bytes: AtomicUsize,
-    _pad: [u8; 64 - 8 * 4 - size_of::<usize>()],
+    _pad: [u8; 64 - 8 - 5 * 4 - size_of::<usize>() - 4 * (size_of::<usize>() / 8)],
     /// One bit per block (class slab) or granule (run slab), set: free.
     pub local: [AtomicU64; SLAB_WORDS],
     /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.
     pub remote: [AtomicU64; SLAB_WORDS],
+}
+
+/// The value of `Record::identity`: class in bits 0..8 (1..=64, or `RUN`), `QUIET` in bit 8, the
+/// owning heap in bits 32..64. One comparison tells the lock's holder that a block of its class may
+/// be freed into the slab with nothing else to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(pub u64);
+
+impl Identity {
+    /// No slab.
+    pub(crate) const NONE: Self = Self(0);
+    /// The slab is its class's current one or has its hint: a free need not see to that.
+    const QUIET: u64 = 1 << 8;
+
+    /// A slab of `class` in `heap`, not quiet.
+    #[inline(always)]
+    pub(crate) const fn new(class: usize, heap: u32) -> Self {
+        Self((heap as u64) << 32 | class as u64)
+    }
+
+    /// The same, quiet.
+    #[inline(always)]
+    pub(crate) const fn quiet(self) -> Self {
+        Self(self.0 | Self::QUIET)
+    }
+
+    /// The same, not quiet.
+    #[inline(always)]
+    pub(crate) const fn loud(self) -> Self {
+        Self(self.0 & !Self::QUIET)
+    }
+
+    /// Class, or `RUN`; 0 for no slab.
+    #[inline(always)]
+    pub(crate) const fn class(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    /// Whether it is a slab of this heap.
+    #[inline(always)]
+    pub(crate) const fn is_of(self, heap: u32) -> bool {
+        self.0 as u8 != 0 && (self.0 >> 32) as u32 == heap
+    }
+
+    /// The owning heap, if it is a slab.
+    #[inline(always)]
+    pub(crate) const fn owner(self) -> Option<u32> {
+        if self.0 as u8 == 0 { None } else { Some((self.0 >> 32) as u32) }
+    }
+}
+
+impl Record {
+    /// The identity as of now.
+    #[inline(always)]
+    pub(crate) fn identity(&self) -> Identity {
+        Identity(self.identity.load(Ordering::Relaxed))
+    }
+
+    /// Changes the identity. Under the owner's lock.
+    #[inline(always)]
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        self.identity.store(identity.0, Ordering::Relaxed);
+    }
 }
 
 /// The two bytes that the hit path may read about a unit.

@@ -130,28 +130,53 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
         mag.close();
     }
     let depth = mag.deepen();
-    let mut batch = Batch::new();
-    let mut home = mag.home();
-    let token = hit::token();
-    let mut filled = heap::refill(&mut home, class, depth, &mut batch, token);
+    // SAFETY: the magazine is this thread's, its top is on the dummy, and a depth is below SLOTS.
+    let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS)) };
+    let home = mag.home();
+    let mut got = home;
+    let mut filled = heap::refill(&mut got, class, depth, &mut batch);
     if !filled {
         // SAFETY: the caller's contract.
-        unsafe { crate::thread::flush_all(tls) };
-        crate::heap::reclaim();
-        filled = heap::refill(&mut home, class, depth, &mut batch, token);
+        filled = unsafe { refill_again(tls, class, depth, &mut got, &mut batch) };
     }
-    mag.set_home(home);
-    let Some((block, rest)) = (if filled { batch.blocks().split_last() } else { None }) else {
+    if got != home {
+        mag.set_home(got);
+    }
+    if !filled {
         return ptr::null_mut();
-    };
-    // SAFETY: the magazine is this thread's, its top is on the dummy, and rest.len() < depth.
+    }
+    // The batch lies in the topmost slots, the lowest address in the last one: that is handed out.
+    let rest = batch.len() - 1;
+    // SAFETY: as above; slots 31 - rest ..= 31 were written.
     unsafe {
         let bottom = mag.bottom();
+        let block = mag.slot(MAX_DEPTH).read();
+        if rest + 1 != depth {
+            ptr::copy(mag.slot(MAX_DEPTH - rest), bottom.add(1), rest);
+        }
         bottom.write(ptr::null_mut());
-        ptr::copy_nonoverlapping(rest.as_ptr(), bottom.add(1), rest.len());
-        mag.set_top(bottom.add(rest.len()));
+        mag.set_top(bottom.add(rest));
+        block
     }
-    *block
+}
+
+/// The last try before ENOMEM: everything this thread caches and every heap has idle comes first.
+///
+/// # Safety
+/// As for `allocate`.
+#[cold]
+#[inline(never)]
+unsafe fn refill_again(
+    tls: *mut Tls,
+    class: Class,
+    depth: usize,
+    home: &mut u32,
+    batch: &mut Batch,
+) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { crate::thread::flush_all(tls) };
+    heap::reclaim();
+    heap::refill(home, class, depth, batch)
 }
 
 /// Frees a block of `class`, not NULL, after a miss.
@@ -183,26 +208,36 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
         mag.set_top(top.wrapping_add(1));
         return;
     }
-    // Full: the older half goes back, the newer half moves down to the bottom of the new depth.
-    let held = mag.depth();
-    let kept = held / 2;
-    let flushed = held - kept;
+    // Full: the older half goes back. The top is on the dummy meanwhile, so the slots are this
+    // call's alone, and a vanished thread's copy of them is never looked at.
+    let depth = mag.depth();
+    let kept = depth / 2;
     mag.close();
-    let mut older = [ptr::null_mut(); SLOTS];
-    // SAFETY: slots 31 - held + 1 ..= 31 hold the blocks; `deepen` does not touch them.
+    let first = mag.slot(SLOTS - depth);
+    let home = mag.home();
+    let mut got = home;
+    // SAFETY: slots 32 - depth ..= 31 hold the blocks.
+    unsafe { heap::flush(&mut got, class, first, depth - kept) };
+    if got != home {
+        mag.set_home(got);
+    }
+    // The newer half moves down to the bottom of the new depth.
+    mag.deepen();
+    // SAFETY: as above; the new depth is not less than the old one, and kept + 1 not more than it.
     unsafe {
-        let first = mag.bottom().add(1);
-        ptr::copy_nonoverlapping(first, older.as_mut_ptr(), flushed);
-        mag.deepen();
         let bottom = mag.bottom();
-        ptr::copy(first.add(flushed), bottom.add(1), kept);
+        let newer = mag.slot(SLOTS - kept);
+        if kept == MAX_DEPTH / 2 {
+            // The full depth, known to the compiler.
+            let whole = newer.cast::<[*mut u8; MAX_DEPTH / 2]>().read();
+            bottom.add(1).cast::<[*mut u8; MAX_DEPTH / 2]>().write(whole);
+        } else {
+            ptr::copy(newer, bottom.add(1), kept);
+        }
         bottom.write(ptr::null_mut());
         bottom.add(kept + 1).write(block);
         mag.set_top(bottom.add(kept + 1));
     }
-    let mut home = mag.home();
-    heap::flush(&mut home, class, older.get(..flushed).unwrap_or(&[]));
-    mag.set_home(home);
 }
 
 /// Gives back all blocks of one magazine and closes it.
@@ -215,13 +250,11 @@ pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
     if is_dummy(mag.top()) {
         return;
     }
-    let mut blocks = [ptr::null_mut(); SLOTS];
-    // SAFETY: the blocks lie right above the bottom.
-    unsafe { ptr::copy_nonoverlapping(mag.bottom().add(1), blocks.as_mut_ptr(), held) };
     mag.close();
     let mut home = mag.home();
     if held != 0 {
-        heap::flush(&mut home, class, blocks.get(..held).unwrap_or(&[]));
+        // SAFETY: the blocks lie right above the bottom.
+        unsafe { heap::flush(&mut home, class, mag.bottom().add(1), held) };
         mag.set_home(home);
     }
 }

@@ -14,28 +14,21 @@ use core::ptr;
 
 /// Allocates one block of `class`. NULL if there is no memory.
 pub(crate) fn allocate(class: Class) -> *mut u8 {
-    let mut batch = Batch::new();
+    let mut block: *mut u8 = ptr::null_mut();
+    // SAFETY: one slot is asked for, and there is one.
+    let mut batch = unsafe { Batch::below((&raw mut block).add(1)) };
     let token = hit::token();
-    let mut home = token as u32 / 64 % heap::count().max(1); // spread threads that have no heap
-    if !heap::refill(&mut home, class, 1, &mut batch, token) {
-        // SAFETY note: `reclaim` waits for locks, but not for one that this thread holds itself.
+    let mut home = (token / 64) as u32 % heap::count().max(1); // spread threads that have no heap
+    if !heap::refill(&mut home, class, 1, &mut batch) {
+        // Waits for locks, but not for one that this thread holds itself.
         heap::reclaim();
-        if !heap::refill(&mut home, class, 1, &mut batch, token) {
-            return spans::allocate(
-                class.size(),
-                class.size() & class.size().wrapping_neg(),
-                false,
-                token,
-            );
+        if !heap::refill(&mut home, class, 1, &mut batch) {
+            let align = class.size() & class.size().wrapping_neg();
+            return spans::allocate(class.size(), align, false, token);
         }
     }
-    match batch.blocks() {
-        [block] => {
-            check::born(*block);
-            *block
-        }
-        _ => ptr::null_mut(),
-    }
+    check::born(block);
+    block
 }
 
 /// Frees one block of a slab, whose class must be `class` if one is given.

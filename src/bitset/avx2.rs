@@ -7,23 +7,24 @@ use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, AtomicU64};
 
 use super::dispatch::HaveAvx2;
-use super::vector::{self, Vector, entries};
+use super::vector::{Vector, entries};
+use super::{search, vector_run};
 
 pub(super) use super::avx2_batch::{count, expand, locate};
 
 entries!(HaveAvx2, __m256i, "avx2,bmi1,bmi2,popcnt");
 
-/// Four vectors that follow each other, folded by the given instructions.
+/// Four vectors that follow each other from an offset on, folded by the given instruction.
 macro_rules! fold4 {
-    ($p:expr, $fold:literal) => {{
+    ($p:expr, $at:literal, $fold:literal) => {{
         let folded;
-        // SAFETY: reads 128 bytes at p, which the caller covers.
+        // SAFETY: reads 128 bytes at p + at, which the caller covers.
         unsafe {
             asm!(
-                "vmovdqu {v}, [{p}]",
-                concat!($fold, " {v}, {v}, [{p} + 32]"),
-                concat!($fold, " {v}, {v}, [{p} + 64]"),
-                concat!($fold, " {v}, {v}, [{p} + 96]"),
+                concat!("vmovdqu {v}, [{p} + ", $at, "]"),
+                concat!($fold, " {v}, {v}, [{p} + ", $at, " + 32]"),
+                concat!($fold, " {v}, {v}, [{p} + ", $at, " + 64]"),
+                concat!($fold, " {v}, {v}, [{p} + ", $at, " + 96]"),
                 v = out(ymm_reg) folded,
                 p = in(reg) $p,
                 options(nostack, preserves_flags, readonly),
@@ -66,7 +67,7 @@ macro_rules! fold4_pairs {
 
 impl Vector for __m256i {
     const WORDS: usize = 4;
-    const STEP: usize = 4;
+    const LANE_SHIFT: u32 = 1;
     const BYTE_SHIFT: u32 = 0;
 
     #[inline]
@@ -77,7 +78,7 @@ impl Vector for __m256i {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn load(from: *const u8) -> Self {
+    unsafe fn load(from: *const AtomicU64) -> Self {
         let v;
         // SAFETY: reads 32 bytes, which the caller covers.
         unsafe {
@@ -89,25 +90,38 @@ impl Vector for __m256i {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn or_step(from: *const AtomicU64) -> Self {
-        fold4!(from, "vpor")
+    unsafe fn load_bytes(from: *const AtomicU8) -> Self {
+        let v;
+        // SAFETY: reads 32 bytes, which the caller covers.
+        unsafe {
+            asm!("vmovdqu {v}, [{p}]", v = out(ymm_reg) v, p = in(reg) from,
+                options(nostack, preserves_flags, readonly));
+        }
+        v
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn and_step(from: *const AtomicU64) -> Self {
-        fold4!(from, "vpand")
+    unsafe fn or8(from: *const AtomicU64) -> (Self, Self) {
+        (fold4!(from, "0", "vpor"), fold4!(from, "128", "vpor"))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn meet_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+    unsafe fn and8(from: *const AtomicU64) -> Self {
+        let (low, high): (Self, Self) = (fold4!(from, "0", "vpand"), fold4!(from, "128", "vpand"));
+        _mm256_and_si256(low, high)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn meet4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
         fold4_pairs!(a, b, "vpand", "vpor")
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn join_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+    unsafe fn join4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
         fold4_pairs!(a, b, "vpor", "vpand")
     }
 
@@ -149,20 +163,40 @@ impl Vector for __m256i {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn nonzero(self) -> u32 {
-        let zero = _mm256_cmpeq_epi64(self, _mm256_setzero_si256());
-        (_mm256_movemask_pd(_mm256_castsi256_pd(zero)) ^ 0xf).cast_unsigned()
+    unsafe fn without(self, other: Self) -> Self {
+        _mm256_andnot_si256(other, self)
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn full_lanes<const WIDTH: u32>(self) -> Self {
-        let ones = _mm256_set1_epi64x(-1);
-        match WIDTH {
-            8 => _mm256_cmpeq_epi8(self, ones),
-            16 => _mm256_cmpeq_epi16(self, ones),
-            _ => _mm256_cmpeq_epi32(self, ones),
-        }
+    unsafe fn plus_one(self) -> Self {
+        _mm256_sub_epi64(self, _mm256_set1_epi64x(-1))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn or_where_full(self, other: Self) -> Self {
+        _mm256_or_si256(self, _mm256_cmpeq_epi64(other, _mm256_set1_epi64x(-1)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn lanes(self) -> u64 {
+        let zero = _mm256_cmpeq_epi64(self, _mm256_setzero_si256());
+        u64::from(_mm256_movemask_pd(_mm256_castsi256_pd(zero)).cast_unsigned() ^ 0xf)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
+        let zero = _mm256_setzero_si256();
+        let ab = _mm256_packs_epi32(_mm256_cmpeq_epi64(a, zero), _mm256_cmpeq_epi64(b, zero));
+        let cd = _mm256_packs_epi32(_mm256_cmpeq_epi64(c, zero), _mm256_cmpeq_epi64(d, zero));
+        // Two bytes a word now, but in the order a01 b01 c01 d01 a23 b23 c23 d23: packing works by halves.
+        let mixed = _mm256_packs_epi16(ab, cd);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let zeros = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(mixed, order));
+        u64::from(!zeros.cast_unsigned())
     }
 
     #[inline]

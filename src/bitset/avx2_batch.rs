@@ -2,6 +2,7 @@
 //! Expanding has three ways, by what a word looks like: a ramp for bits in a row, a table by the byte for dense words,
 //! bit by bit for sparse ones, where the table loses. `avx2` hands these on to `engine`.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,7 +12,7 @@ use super::vector::Vector;
 use super::{BATCH, Expanded, Located, Spacing, scalar};
 
 /// Words with so many bits or fewer are expanded bit by bit.
-const SPARSE: usize = 12;
+const SPARSE: usize = 20;
 
 /// So many bits in a row are expanded by adding up, without looking at them.
 const RAMP: usize = 8;
@@ -36,7 +37,7 @@ fn count_featured(words: &[AtomicU64]) -> usize {
     let mut sum = zero;
     for four in fours {
         // SAFETY: reads the four words; this function has the features.
-        let bits = unsafe { <__m256i as Vector>::load(four.as_ptr().cast()) };
+        let bits = unsafe { <__m256i as Vector>::load(four.as_ptr()) };
         let low = _mm256_shuffle_epi8(ones, _mm256_and_si256(bits, half));
         let high = _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi64(bits, 4), half));
         sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), zero));
@@ -64,7 +65,7 @@ pub(super) unsafe fn expand(
     unsafe { expand_featured(local, from_word, k, base, size, out_top) }
 }
 
-/// `expand`. `bottom + left` is always one past the next slot to write.
+/// `expand`. The next pointer goes below `bottom + left`.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
@@ -80,143 +81,176 @@ unsafe fn expand_featured(
     let bottom = out_top.wrapping_sub(k);
     let mut left = k;
     let mut index = from_word;
-    let mut first = base.wrapping_add((from_word.wrapping_mul(64)).wrapping_mul(size));
-    while left != 0 && index < local.len() {
-        // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write.
-        unsafe {
+    let mut first = base.wrapping_add(from_word.wrapping_mul(64).wrapping_mul(size));
+    // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write, and four
+    // are written only where four are left.
+    unsafe {
+        while left >= 4 && index < local.len() {
             let word = local.get_unchecked(index);
             let bits = word.load(Relaxed);
             let ones = bits.count_ones() as usize;
-            if ones <= 4 && left >= 4 {
-                // The usual sparse word: four bits, whether it has them or not; what is not one is overwritten later.
-                word.store(0, Relaxed);
-                four_bits(bits, first, size, bottom.add(left));
-                left -= ones;
-            } else {
-                let (rest, still) = if ones <= SPARSE {
-                    sparse(bits, first, size, bottom, left)
-                } else {
-                    dense(bits, first, size, bottom, left)
-                };
-                left = still;
+            let top = bottom.add(left);
+            if ones > 4 {
+                let (rest, still) = many_bits(bits, ones, first, size, bottom, left);
                 word.store(rest, Relaxed);
+                left = still;
                 if rest != 0 {
                     break;
                 }
+            } else if ones > 2 {
+                word.store(0, Relaxed);
+                few_bits::<4>(bits, first, size, top);
+                left -= ones;
+            } else if ones > 0 {
+                word.store(0, Relaxed);
+                few_bits::<2>(bits, first, size, top);
+                left -= ones;
             }
+            index += 1;
+            first = first.wrapping_add(64 * size);
         }
-        index += 1;
-        first = first.wrapping_add(64 * size);
+        while left != 0 && index < local.len() {
+            let word = local.get_unchecked(index);
+            let (rest, still) = one_by_one(word.load(Relaxed), first, size, bottom, left);
+            word.store(rest, Relaxed);
+            left = still;
+            if rest != 0 {
+                break;
+            }
+            index += 1;
+            first = first.wrapping_add(64 * size);
+        }
     }
     Expanded { taken: k - left, next_word: index }
 }
 
-/// Writes the addresses of the lowest four bits below `top`; returns the others.
+/// Writes the addresses of the lowest `N` bits below `top`, whether there are so many or not (what is not a bit is
+/// overwritten later); returns the other bits.
 ///
 /// # Safety
-/// Four slots below `top` are the caller's to write.
+/// `N` slots below `top` are the caller's to write.
 #[inline]
 #[target_feature(enable = "bmi1")]
-unsafe fn four_bits(mut bits: u64, first: usize, size: usize, top: *mut *mut u8) -> u64 {
-    for slot in 1..=4 {
+unsafe fn few_bits<const N: usize>(
+    mut bits: u64,
+    first: usize,
+    size: usize,
+    top: *mut *mut u8,
+) -> u64 {
+    for slot in 1..=N {
         let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
-        // SAFETY: one of the four slots.
+        // SAFETY: one of the N slots.
         unsafe { top.sub(slot).write(pointer(address)) };
         bits = _blsr_u64(bits);
     }
     bits
 }
 
-/// A word bit by bit. Returns the bits and the slots that are left.
+/// A word bit by bit, to the last slot. Returns the bits and the slots that are left.
 ///
 /// # Safety
 /// `left` slots from `bottom` on are the caller's to write.
 #[inline]
-#[target_feature(enable = "bmi1,popcnt")]
-unsafe fn sparse(
+#[target_feature(enable = "bmi1")]
+unsafe fn one_by_one(
     mut bits: u64,
     first: usize,
     size: usize,
     bottom: *mut *mut u8,
     mut left: usize,
 ) -> (u64, usize) {
-    // SAFETY: left counts the slots; four are written only where four are left.
-    unsafe {
-        while bits != 0 && left >= 4 {
-            let ones = bits.count_ones() as usize;
-            bits = four_bits(bits, first, size, bottom.add(left));
-            left -= ones.min(4);
-        }
-        while bits != 0 && left != 0 {
-            left -= 1;
-            let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
-            bottom.add(left).write(pointer(address));
-            bits = _blsr_u64(bits);
-        }
+    while bits != 0 && left != 0 {
+        // SAFETY: left counts the slots.
+        unsafe { bits = few_bits::<1>(bits, first, size, bottom.add(left)) };
+        left -= 1;
     }
     (bits, left)
 }
 
-/// A word of many bits, by ramps and by bytes. Returns the bits and the slots that are left.
+/// A word of more than four bits. Returns the bits and the slots that are left.
 ///
 /// # Safety
 /// `left` slots from `bottom` on are the caller's to write.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-unsafe fn dense(
+unsafe fn many_bits(
     mut bits: u64,
+    mut ones: usize,
     first: usize,
     size: usize,
     bottom: *mut *mut u8,
     mut left: usize,
 ) -> (u64, usize) {
-    let sizes = _mm256_set1_epi64x(size as i64);
     // SAFETY: left counts the slots that may still be written, and each way below writes no more.
     unsafe {
-        while bits != 0 {
+        loop {
             let skip = _tzcnt_u64(bits) as usize;
             let row = _tzcnt_u64(!(bits >> skip)) as usize;
             if row < RAMP {
-                return bytes(bits, first, sizes, size, bottom, left);
-            }
-            let n = row.min(left);
-            ramp(first.wrapping_add(skip * size), sizes, n, bottom.add(left));
-            left -= n;
-            bits &= !(!0u64 >> (64 - n) << skip);
-            if left == 0 {
                 break;
             }
+            let n = row.min(left);
+            ramp(first.wrapping_add(skip * size), size, n, bottom.add(left));
+            left -= n;
+            bits &= !(!0u64 >> (64 - n) << skip);
+            ones -= n;
+            if left == 0 || bits == 0 {
+                return (bits, left);
+            }
         }
+        if ones > SPARSE {
+            return bytes(bits, first, size, bottom, left);
+        }
+        while bits != 0 && left >= 4 {
+            bits = few_bits::<4>(bits, first, size, bottom.add(left));
+            left -= ones.min(4);
+            ones = ones.saturating_sub(4);
+        }
+        one_by_one(bits, first, size, bottom, left)
     }
-    (bits, left)
 }
 
-/// The masks of the highest 0 to 3 lanes, overlapping.
-static HIGHEST: [i64; 7] = [0, 0, 0, 0, -1, -1, -1];
+/// The masks of the highest 0 to 4 lanes, overlapping.
+static HIGHEST: [i64; 8] = [0, 0, 0, 0, -1, -1, -1, -1];
 
-/// Writes `n` addresses, `from` and up by `sizes`, below `top`.
+/// The mask of the highest `n` (0 to 4) lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn highest(n: usize) -> __m256i {
+    // SAFETY: n is at most 4, so four entries follow.
+    unsafe { _mm256_loadu_si256(HIGHEST.as_ptr().add(n.min(4)).cast()) }
+}
+
+/// Writes `n` addresses, `from` and up by `size`, below `top`.
 ///
 /// # Safety
 /// `n` slots below `top` are the caller's to write.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn ramp(from: usize, sizes: __m256i, n: usize, top: *mut *mut u8) {
+unsafe fn ramp(from: usize, size: usize, n: usize, top: *mut *mut u8) {
+    let sizes = _mm256_set1_epi64x(size as i64);
     let lanes = _mm256_mul_epu32(sizes, _mm256_setr_epi64x(3, 2, 1, 0));
     let mut addresses = _mm256_add_epi64(_mm256_set1_epi64x(from as i64), lanes);
-    let step = _mm256_slli_epi64(sizes, 2);
     let mut to = top;
-    let end = top.wrapping_sub(n & !3);
-    // SAFETY: whole vectors down to end, then the n % 4 slots below it and no others: the mask has no other lane.
+    // SAFETY: whole vectors below top, n / 4 of them, then the n % 4 slots below those: the mask has no other lane.
     unsafe {
-        while to != end {
-            to = to.sub(4);
-            _mm256_storeu_si256(to.cast(), addresses);
-            addresses = _mm256_add_epi64(addresses, step);
+        if n >= 4 {
+            // A loop in assembly, so that it stays one: unrolled sixteen times it costs more than it saves.
+            asm!(
+                "2:",
+                "vmovdqu [{to} - 32], {addresses}",
+                "vpaddq {addresses}, {addresses}, {step}",
+                "sub {to}, 32",
+                "cmp {to}, {end}",
+                "jne 2b",
+                to = inout(reg) to,
+                end = in(reg) top.sub(n & !3),
+                addresses = inout(ymm_reg) addresses,
+                step = in(ymm_reg) _mm256_slli_epi64(sizes, 2),
+                options(nostack),
+            );
         }
-        if n % 4 != 0 {
-            let mask = _mm256_loadu_si256(HIGHEST.as_ptr().add(n % 4).cast());
-            _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), mask, addresses);
-        }
+        _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), highest(n % 4), addresses);
     }
 }
 
@@ -230,37 +264,47 @@ unsafe fn ramp(from: usize, sizes: __m256i, n: usize, top: *mut *mut u8) {
 unsafe fn bytes(
     mut bits: u64,
     first: usize,
-    sizes: __m256i,
     size: usize,
     bottom: *mut *mut u8,
     mut left: usize,
 ) -> (u64, usize) {
-    let mut origin = _mm256_set1_epi64x(first as i64);
+    let sizes = _mm256_set1_epi64x(size as i64);
     let step = _mm256_slli_epi64(sizes, 3);
+    let mut origin = _mm256_set1_epi64x(first as i64);
     let mut done = 0;
-    // SAFETY: eight slots are written only where eight are left; the table has an entry for every byte.
+    // SAFETY: eight slots are written where eight are left, otherwise so many through masks; the table has an entry of
+    // eight bytes for every byte.
     unsafe {
-        while left >= 8 && bits != 0 {
+        while bits != 0 && left != 0 {
             let byte = bits as u8;
+            let ones = byte.count_ones() as usize;
             let entry: *const u8 = BITS_OF_BYTE.as_ptr().add(usize::from(byte)).cast();
             let low = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.cast::<i32>().read()));
             let high = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.add(4).cast::<i32>().read()));
             let low = _mm256_add_epi64(_mm256_mul_epu32(low, sizes), origin);
             let high = _mm256_add_epi64(_mm256_mul_epu32(high, sizes), origin);
             let top = bottom.add(left);
-            _mm256_storeu_si256(top.sub(4).cast(), high);
-            _mm256_storeu_si256(top.sub(8).cast(), low);
+            if left >= 8 {
+                _mm256_storeu_si256(top.sub(4).cast(), high);
+                _mm256_storeu_si256(top.sub(8).cast(), low);
+            } else {
+                _mm256_maskstore_epi64(top.wrapping_sub(4).cast(), highest(left), high);
+                let below = highest(left.saturating_sub(4));
+                _mm256_maskstore_epi64(top.wrapping_sub(8).cast(), below, low);
+                if ones > left {
+                    // The entry also tells which bit was the last taken.
+                    let last = entry.add(8 - left).read();
+                    return ((bits & (!1 << last)) << done, 0);
+                }
+            }
             origin = _mm256_add_epi64(origin, step);
-            left -= byte.count_ones() as usize;
+            left -= ones;
             bits >>= 8;
             done += 8;
         }
-        if bits == 0 {
-            return (0, left);
-        }
-        let (bits, left) = sparse(bits << done, first, size, bottom, left);
-        (bits, left)
     }
+    // done is 64 only when no bits are left.
+    (bits << (done & 63), left)
 }
 
 /// Finds unit and index of each pointer: see `Engine::locate`.

@@ -7,7 +7,8 @@ use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, AtomicU64};
 
 use super::dispatch::HaveAvx512;
-use super::vector::{self, Vector, entries};
+use super::vector::{Vector, entries};
+use super::{search, vector_run};
 
 pub(super) use super::avx512_batch::{count, expand, locate};
 
@@ -17,18 +18,20 @@ entries!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vpopcntdq,avx2,bmi1,bmi2,popcnt"
 );
 
-/// Four vectors that follow each other, folded by the given instruction.
+/// Four vectors that follow each other from an offset on, folded: `vpternlogq` takes three at a time, by its table
+/// (0xfe: OR, 0x80: AND).
 macro_rules! fold4 {
-    ($p:expr, $fold:literal) => {{
+    ($p:expr, $at:literal, $fold:literal, $table:literal) => {{
         let folded;
-        // SAFETY: reads 256 bytes at p, which the caller covers.
+        // SAFETY: reads 256 bytes at p + at, which the caller covers.
         unsafe {
             asm!(
-                "vmovdqu64 {v}, [{p}]",
-                concat!($fold, " {v}, {v}, [{p} + 64]"),
-                concat!($fold, " {v}, {v}, [{p} + 128]"),
-                concat!($fold, " {v}, {v}, [{p} + 192]"),
+                concat!("vmovdqu64 {v}, [{p} + ", $at, "]"),
+                concat!("vmovdqu64 {w}, [{p} + ", $at, " + 64]"),
+                concat!("vpternlogq {v}, {w}, [{p} + ", $at, " + 128], ", $table),
+                concat!($fold, " {v}, {v}, [{p} + ", $at, " + 192]"),
                 v = out(zmm_reg) folded,
+                w = out(zmm_reg) _,
                 p = in(reg) $p,
                 options(nostack, preserves_flags, readonly),
             );
@@ -70,7 +73,7 @@ macro_rules! fold4_pairs {
 
 impl Vector for __m512i {
     const WORDS: usize = 8;
-    const STEP: usize = 4;
+    const LANE_SHIFT: u32 = 0;
     const BYTE_SHIFT: u32 = 0;
 
     #[inline]
@@ -81,7 +84,7 @@ impl Vector for __m512i {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(from: *const u8) -> Self {
+    unsafe fn load(from: *const AtomicU64) -> Self {
         let v;
         // SAFETY: reads 64 bytes, which the caller covers.
         unsafe {
@@ -93,25 +96,39 @@ impl Vector for __m512i {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn or_step(from: *const AtomicU64) -> Self {
-        fold4!(from, "vporq")
+    unsafe fn load_bytes(from: *const AtomicU8) -> Self {
+        let v;
+        // SAFETY: reads 64 bytes, which the caller covers.
+        unsafe {
+            asm!("vmovdqu64 {v}, [{p}]", v = out(zmm_reg) v, p = in(reg) from,
+                options(nostack, preserves_flags, readonly));
+        }
+        v
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn and_step(from: *const AtomicU64) -> Self {
-        fold4!(from, "vpandq")
+    unsafe fn or8(from: *const AtomicU64) -> (Self, Self) {
+        (fold4!(from, "0", "vporq", "0xfe"), fold4!(from, "256", "vporq", "0xfe"))
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn meet_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+    unsafe fn and8(from: *const AtomicU64) -> Self {
+        let (low, high): (Self, Self) =
+            (fold4!(from, "0", "vpandq", "0x80"), fold4!(from, "256", "vpandq", "0x80"));
+        _mm512_and_si512(low, high)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn meet4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
         fold4_pairs!(a, b, "vpandq", "vporq")
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn join_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+    unsafe fn join4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
         fold4_pairs!(a, b, "vporq", "vpandq")
     }
 
@@ -153,19 +170,37 @@ impl Vector for __m512i {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn nonzero(self) -> u32 {
-        u32::from(_mm512_test_epi64_mask(self, self))
+    unsafe fn without(self, other: Self) -> Self {
+        _mm512_andnot_si512(other, self)
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn full_lanes<const WIDTH: u32>(self) -> Self {
+    #[target_feature(enable = "avx512f")]
+    unsafe fn plus_one(self) -> Self {
+        _mm512_sub_epi64(self, _mm512_set1_epi64(-1))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn or_where_full(self, other: Self) -> Self {
         let ones = _mm512_set1_epi64(-1);
-        match WIDTH {
-            8 => _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(self, ones)),
-            16 => _mm512_movm_epi16(_mm512_cmpeq_epi16_mask(self, ones)),
-            _ => _mm512_maskz_set1_epi32(_mm512_cmpeq_epi32_mask(self, ones), -1),
-        }
+        _mm512_mask_mov_epi64(self, _mm512_cmpeq_epi64_mask(other, ones), ones)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn lanes(self) -> u64 {
+        u64::from(_mm512_test_epi64_mask(self, self))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
+        let low =
+            u64::from(_mm512_test_epi64_mask(a, a)) | u64::from(_mm512_test_epi64_mask(b, b)) << 8;
+        let high =
+            u64::from(_mm512_test_epi64_mask(c, c)) | u64::from(_mm512_test_epi64_mask(d, d)) << 8;
+        low | high << 16
     }
 
     #[inline]

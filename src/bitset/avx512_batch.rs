@@ -6,6 +6,7 @@ use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveAvx512;
+use super::expand::pointer;
 use super::vector::Vector;
 use super::{BATCH, Expanded, Located, Spacing, scalar};
 
@@ -23,7 +24,7 @@ fn count_featured(words: &[AtomicU64]) -> usize {
     let mut sum = _mm512_setzero_si512();
     for eight in eights {
         // SAFETY: reads the eight words; this function has the features.
-        let bits = unsafe { <__m512i as Vector>::load(eight.as_ptr().cast()) };
+        let bits = unsafe { <__m512i as Vector>::load(eight.as_ptr()) };
         sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(bits));
     }
     let sum = _mm512_reduce_add_epi64(sum) as usize;
@@ -76,53 +77,57 @@ unsafe fn expand_featured(
     const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
     // SAFETY: reads the 64 bytes of the table.
     let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
-    let sizes = _mm512_set1_epi64(size as i64);
     let turned = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    let sizes = _mm512_set1_epi64(size as i64);
+    let bottom = out_top.wrapping_sub(k);
     let mut left = k;
-    let mut top = out_top;
     let mut index = from_word;
-    while left != 0
-        && let Some(word) = local.get(index)
-    {
-        let bits = word.load(Relaxed);
-        let mut ones = bits.count_ones() as usize;
-        if ones != 0 {
-            let mut take = bits;
-            if ones > left {
-                take = _pdep_u64(!0 >> (64 - left), bits);
-                ones = left;
-            }
-            word.store(bits ^ take, Relaxed);
-            left -= ones;
-            let first = base.wrapping_add((index * 64).wrapping_mul(size));
-            let first = _mm512_set1_epi64(first as i64);
-            let mut from = turned;
-            let packed = _mm512_maskz_compress_epi8(take, numbers);
-            loop {
-                let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
-                let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
-                // SAFETY: ones is at most the slots left below top; a mask holds the last store to them.
-                unsafe {
-                    if ones < 8 {
-                        let mask = !(0xffu32 >> ones) as __mmask8;
-                        _mm512_mask_storeu_epi64(top.wrapping_sub(8).cast(), mask, addresses);
-                        top = top.sub(ones);
+    let mut first = base.wrapping_add(from_word.wrapping_mul(64).wrapping_mul(size));
+    while left != 0 && index < local.len() {
+        // SAFETY: index is below the length; what is written are `ones` slots below bottom + left, which is at most
+        // left: single ones, whole vectors of eight, or a vector through a mask.
+        unsafe {
+            let word = local.get_unchecked(index);
+            let bits = word.load(Relaxed);
+            let mut ones = bits.count_ones() as usize;
+            if ones == 1 {
+                word.store(0, Relaxed);
+                left -= 1;
+                bottom
+                    .add(left)
+                    .write(pointer(first.wrapping_add(_tzcnt_u64(bits) as usize * size)));
+            } else if ones != 0 {
+                let mut take = bits;
+                if ones > left {
+                    take = _pdep_u64(!0 >> (64 - left), bits);
+                    ones = left;
+                }
+                word.store(bits ^ take, Relaxed);
+                let mut top = bottom.add(left);
+                left -= ones;
+                let first = _mm512_set1_epi64(first as i64);
+                let mut from = turned;
+                let packed = _mm512_maskz_compress_epi8(take, numbers);
+                loop {
+                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
+                    let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
+                    top = top.wrapping_sub(8);
+                    if ones <= 8 {
+                        let mask = (0xff00u32 >> ones) as __mmask8;
+                        _mm512_mask_storeu_epi64(top.cast(), mask, addresses);
                         break;
                     }
-                    top = top.sub(8);
                     _mm512_storeu_si512(top.cast(), addresses);
+                    ones -= 8;
+                    from = _mm512_add_epi64(from, _mm512_set1_epi64(8));
                 }
-                ones -= 8;
-                if ones == 0 {
+                if bits != take {
                     break;
                 }
-                from = _mm512_add_epi64(from, _mm512_set1_epi64(8));
-            }
-            if bits != take {
-                break;
             }
         }
         index += 1;
+        first = first.wrapping_add(64 * size);
     }
     Expanded { taken: k - left, next_word: index }
 }

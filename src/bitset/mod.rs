@@ -24,15 +24,20 @@ mod expand;
 mod locate;
 mod run;
 mod scalar;
-mod vector;
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
+        mod search;
+        mod vector;
+        mod vector_run;
         mod avx2;
         mod avx2_batch;
         mod avx512;
         mod avx512_batch;
     } else if #[cfg(all(target_arch = "aarch64", target_endian = "little"))] {
+        mod search;
+        mod vector;
+        mod vector_run;
         mod neon;
     }
 }

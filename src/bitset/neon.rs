@@ -7,35 +7,27 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveNeon;
-use super::vector::{self, Vector, entries};
-use super::{BATCH, Expanded, Located, Spacing, scalar};
+use super::vector::{Vector, entries};
+use super::{BATCH, Expanded, Located, Spacing, scalar, search, vector_run};
 
 entries!(HaveNeon, uint64x2_t, "neon");
 
-/// Eight vectors that follow each other, folded by the given instruction.
-macro_rules! fold8 {
-    ($p:expr, $fold:literal) => {{
+/// Four vectors that follow each other from an offset on, folded by the given instruction.
+macro_rules! fold4 {
+    ($p:expr, $at:literal, $fold:literal) => {{
         let folded;
-        // SAFETY: reads 128 bytes at p, which the caller covers.
+        // SAFETY: reads 64 bytes at p + at, which the caller covers.
         unsafe {
             asm!(
-                "ldp {a:q}, {b:q}, [{p}]",
-                "ldp {c:q}, {d:q}, [{p}, 32]",
+                concat!("ldp {a:q}, {b:q}, [{p}, ", $at, "]"),
+                concat!("ldp {c:q}, {d:q}, [{p}, ", $at, " + 32]"),
                 concat!($fold, " {a:v}.16b, {a:v}.16b, {b:v}.16b"),
                 concat!($fold, " {c:v}.16b, {c:v}.16b, {d:v}.16b"),
-                "ldp {b:q}, {d:q}, [{p}, 64]",
-                "ldp {e:q}, {f:q}, [{p}, 96]",
-                concat!($fold, " {b:v}.16b, {b:v}.16b, {d:v}.16b"),
-                concat!($fold, " {e:v}.16b, {e:v}.16b, {f:v}.16b"),
                 concat!($fold, " {a:v}.16b, {a:v}.16b, {c:v}.16b"),
-                concat!($fold, " {b:v}.16b, {b:v}.16b, {e:v}.16b"),
-                concat!($fold, " {a:v}.16b, {a:v}.16b, {b:v}.16b"),
                 a = out(vreg) folded,
                 b = out(vreg) _,
                 c = out(vreg) _,
                 d = out(vreg) _,
-                e = out(vreg) _,
-                f = out(vreg) _,
                 p = in(reg) $p,
                 options(nostack, preserves_flags, readonly),
             );
@@ -44,23 +36,13 @@ macro_rules! fold8 {
     }};
 }
 
-/// Eight pairs of vectors, each pair joined by one instruction and the pairs folded by another.
-macro_rules! fold8_pairs {
-    ($a:expr, $b:expr, $join:literal, $fold:literal) => {{
-        let (a, b): (*const AtomicU64, *const AtomicU64) = ($a, $b);
-        // SAFETY: the second half of the 128 bytes at a and at b, which the caller covers.
-        let (front, back): (uint64x2_t, uint64x2_t) = unsafe {
-            (fold4_pairs!(a, b, $join, $fold), fold4_pairs!(a.add(8), b.add(8), $join, $fold))
-        };
-        (front, back)
-    }};
-}
-
-/// Four pairs of vectors.
+/// Four pairs of vectors, each pair joined by one instruction and the pairs folded by another.
 macro_rules! fold4_pairs {
     ($a:expr, $b:expr, $join:literal, $fold:literal) => {{
         let folded;
-        asm!(
+        // SAFETY: reads 64 bytes at a and at b, which the caller covers.
+        unsafe {
+          asm!(
             "ldp {v:q}, {w:q}, [{a}]",
             "ldp {x:q}, {y:q}, [{b}]",
             concat!($join, " {v:v}.16b, {v:v}.16b, {x:v}.16b"),
@@ -80,14 +62,15 @@ macro_rules! fold4_pairs {
             a = in(reg) $a,
             b = in(reg) $b,
             options(nostack, preserves_flags, readonly),
-        );
+          );
+        }
         folded
     }};
 }
 
 impl Vector for uint64x2_t {
     const WORDS: usize = 2;
-    const STEP: usize = 8;
+    const LANE_SHIFT: u32 = 3;
     const BYTE_SHIFT: u32 = 2;
 
     #[inline]
@@ -98,7 +81,7 @@ impl Vector for uint64x2_t {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn load(from: *const u8) -> Self {
+    unsafe fn load(from: *const AtomicU64) -> Self {
         let v;
         // SAFETY: reads 16 bytes, which the caller covers.
         unsafe {
@@ -110,28 +93,39 @@ impl Vector for uint64x2_t {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn or_step(from: *const AtomicU64) -> Self {
-        fold8!(from, "orr")
+    unsafe fn load_bytes(from: *const AtomicU8) -> Self {
+        let v;
+        // SAFETY: reads 16 bytes, which the caller covers.
+        unsafe {
+            asm!("ldr {v:q}, [{p}]", v = out(vreg) v, p = in(reg) from,
+                options(nostack, preserves_flags, readonly));
+        }
+        v
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn and_step(from: *const AtomicU64) -> Self {
-        fold8!(from, "and")
+    unsafe fn or8(from: *const AtomicU64) -> (Self, Self) {
+        (fold4!(from, "0", "orr"), fold4!(from, "64", "orr"))
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn meet_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
-        let (front, back) = fold8_pairs!(a, b, "and", "orr");
-        vorrq_u64(front, back)
+    unsafe fn and8(from: *const AtomicU64) -> Self {
+        let (low, high): (Self, Self) = (fold4!(from, "0", "and"), fold4!(from, "64", "and"));
+        vandq_u64(low, high)
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn join_step(a: *const AtomicU64, b: *const AtomicU64) -> Self {
-        let (front, back) = fold8_pairs!(a, b, "orr", "and");
-        vandq_u64(front, back)
+    unsafe fn meet4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+        fold4_pairs!(a, b, "and", "orr")
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn join4(a: *const AtomicU64, b: *const AtomicU64) -> Self {
+        fold4_pairs!(a, b, "orr", "and")
     }
 
     #[inline]
@@ -174,25 +168,36 @@ impl Vector for uint64x2_t {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn nonzero(self) -> u32 {
-        u32::from(vgetq_lane_u64(self, 0) != 0) | u32::from(vgetq_lane_u64(self, 1) != 0) << 1
+    unsafe fn without(self, other: Self) -> Self {
+        vbicq_u64(self, other)
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn full_lanes<const WIDTH: u32>(self) -> Self {
-        let ones = vdupq_n_u8(!0);
-        match WIDTH {
-            8 => vreinterpretq_u64_u8(vceqq_u8(vreinterpretq_u8_u64(self), ones)),
-            16 => vreinterpretq_u64_u16(vceqq_u16(
-                vreinterpretq_u16_u64(self),
-                vreinterpretq_u16_u8(ones),
-            )),
-            _ => vreinterpretq_u64_u32(vceqq_u32(
-                vreinterpretq_u32_u64(self),
-                vreinterpretq_u32_u8(ones),
-            )),
-        }
+    unsafe fn plus_one(self) -> Self {
+        vsubq_u64(self, vdupq_n_u64(!0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn or_where_full(self, other: Self) -> Self {
+        vorrq_u64(self, vceqq_u64(other, vdupq_n_u64(!0)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn lanes(self) -> u64 {
+        u64::from(vgetq_lane_u64(self, 0) != 0) | u64::from(vgetq_lane_u64(self, 1) != 0) << 1
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
+        // A byte of ones for each word that is not 0.
+        let set = |v: Self| vreinterpretq_u32_u64(vtstq_u64(v, v));
+        let ab = vreinterpretq_u16_u32(vuzp1q_u32(set(a), set(b)));
+        let cd = vreinterpretq_u16_u32(vuzp1q_u32(set(c), set(d)));
+        vget_lane_u64(vreinterpret_u64_u8(vmovn_u16(vuzp1q_u16(ab, cd))), 0)
     }
 
     #[inline]
@@ -213,7 +218,7 @@ pub(super) fn count(_: HaveNeon, words: &[AtomicU64]) -> usize {
     let sum = unsafe {
         let mut sum = vdupq_n_u64(0);
         for two in twos {
-            let bits = <uint64x2_t as Vector>::load(two.as_ptr().cast());
+            let bits = <uint64x2_t as Vector>::load(two.as_ptr());
             let bytes = vcntq_u8(vreinterpretq_u8_u64(bits));
             sum = vaddq_u64(sum, vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(bytes))));
         }

@@ -59,45 +59,44 @@ pub(super) fn short_at(words: &[AtomicU64], i: usize, n: u32, starts: u64) -> Op
     (found != 0).then(|| i * 64 + found.trailing_zeros() as usize)
 }
 
-/// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64.
+/// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64; n bits fit into the words.
+///
+/// Looks at the end of each place first: the highest zero there says where the next place begins, mostly n bits on.
 pub(super) fn long(engine: Engine, words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
     let total = words.len().checked_mul(64)?;
     let mut start = 0usize;
     let mut sure = 0; // the bits from start up to here are known to be ones
     while n <= total.saturating_sub(start) {
         let end = start + n;
-        let Some(zero) = last_zero(engine, words, start.max(sure), end) else {
-            return Some(start);
+        // A place begins in another word than the one where it ends, or at the beginning of that.
+        let last = (end - 1) / 64;
+        let zeros = !words.get(last)?.load(Relaxed) & (!0 >> (63 - (end - 1) % 64));
+        let zero = if zeros != 0 {
+            last * 64 + 63 - zeros.leading_zeros() as usize
+        } else {
+            let from = start.max(sure).min(last * 64);
+            match last_zero(engine, words.get(..last)?, from) {
+                Some(zero) => zero,
+                None => return Some(start),
+            }
         };
-        start = (zero + 1).checked_next_multiple_of(align)?;
+        start = zero.checked_add(align)? & !(align - 1);
         sure = end;
     }
     None
 }
 
-/// The highest zero bit of `from..to`, which lie within the words.
-#[inline(always)]
-fn last_zero(engine: Engine, words: &[AtomicU64], from: usize, to: usize) -> Option<usize> {
-    let words = words.get(..to.div_ceil(64))?;
-    let zeros_of = |index: usize, word: &AtomicU64| {
-        let mut zeros = !word.load(Relaxed);
-        if to / 64 == index {
-            zeros &= (1 << (to % 64)) - 1;
-        }
-        if from / 64 == index {
+/// The highest zero bit of the words, from bit `from` on.
+fn last_zero(engine: Engine, words: &[AtomicU64], from: usize) -> Option<usize> {
+    let first = from / 64;
+    let mut between = words.get(first..)?;
+    while let Some(index) = engine.last_not_full(between) {
+        let mut zeros = !between.get(index)?.load(Relaxed);
+        if index == 0 {
             zeros &= !0 << (from % 64);
         }
-        (zeros != 0).then(|| index * 64 + 63 - zeros.leading_zeros() as usize)
-    };
-    let (last, before) = words.split_last()?;
-    if let Some(zero) = zeros_of(before.len(), last) {
-        return Some(zero);
-    }
-    let first_index = from / 64;
-    let mut between = before.get(first_index..)?;
-    while let Some(index) = engine.last_not_full(between) {
-        if let Some(zero) = zeros_of(first_index + index, between.get(index)?) {
-            return Some(zero);
+        if zeros != 0 {
+            return Some((first + index) * 64 + 63 - zeros.leading_zeros() as usize);
         }
         between = between.get(..index)?;
     }

@@ -4,6 +4,7 @@
 //! The holder of a lock works on its slabs with plain loads and stores; everyone else frees into
 //! them by one atomic add and a hint. This file has the two ways in: `refill` and `flush`.
 
+mod flush;
 mod hint;
 mod lock;
 mod remote;
@@ -19,80 +20,88 @@ pub(crate) use remote::{free_block, locate};
 pub(crate) use sweep::{reclaim, start_resweep};
 
 use crate::arena::units;
-use crate::layout::SLOTS;
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
-use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lock::{Held, lock_any, try_any};
 
-/// Blocks on their way between a heap and a magazine: `slots[SLOTS - len..]`, of each slab the
-/// lowest address last, as a magazine wants them.
+/// Every so many flushes of a heap look at a slab or two that others may have freed into.
+const FLUSHES_PER_SWEEP: u32 = 8;
+
+/// Blocks on their way out of a heap: written downwards from `end`, of each slab the lowest address
+/// first, so that a magazine filled this way hands the lowest address out first.
 pub(crate) struct Batch {
-    slots: [*mut u8; SLOTS],
+    /// One past the slot that is written first.
+    end: *mut *mut u8,
+    /// Slots written.
     len: usize,
 }
 
 impl Batch {
-    pub(crate) const fn new() -> Self {
-        Self { slots: [ptr::null_mut(); SLOTS], len: 0 }
+    /// A batch that is written below `end`.
+    ///
+    /// # Safety
+    /// As many slots below `end` as the refill asks for are the caller's to write.
+    pub(crate) const unsafe fn below(end: *mut *mut u8) -> Self {
+        Self { end, len: 0 }
     }
 
-    /// The blocks.
-    pub(crate) fn blocks(&self) -> &[*mut u8] {
-        self.slots.get(SLOTS - self.len..).unwrap_or(&[])
-    }
-
-    pub(crate) fn len(&self) -> usize {
+    /// Blocks written so far.
+    #[inline(always)]
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Where the next blocks go: they are written below this place.
-    fn end(&mut self) -> *mut *mut u8 {
-        // SAFETY: `len` is at most SLOTS.
-        unsafe { self.slots.as_mut_ptr().add(SLOTS - self.len) }
+    /// One past the next slot to be written.
+    #[inline(always)]
+    fn next(&self) -> *mut *mut u8 {
+        // SAFETY: no refill writes more than it was asked for.
+        unsafe { self.end.sub(self.len) }
     }
 
-    /// Counts `taken` blocks that were written below `end`.
+    /// Counts `taken` blocks that were written below `next`.
+    #[inline(always)]
     fn grow(&mut self, taken: usize) {
-        debug_assert!(self.len + taken <= SLOTS);
         self.len += taken;
     }
 
+    #[inline]
     fn push(&mut self, block: *mut u8) {
-        debug_assert!(self.len < SLOTS);
-        // SAFETY: refills ask for at most SLOTS - 1 blocks.
-        unsafe { self.end().sub(1).write(block) };
+        // SAFETY: as in `next`.
+        unsafe { self.next().sub(1).write(block) };
         self.len += 1;
     }
 }
 
 /// Adds to a counter that only the holder of a lock writes.
-#[inline]
+#[inline(always)]
 fn bump(counter: &AtomicU64, by: usize) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(by as u64), Ordering::Relaxed);
 }
 
-/// Fills `out` with 1 to `want` blocks of `class`; `false` if there is no memory.
+/// Writes 1 to `want` blocks of `class` to `out`; `false` if there is no memory.
 ///
 /// `home` is the heap to try first, and the heap that served. Bounded: the current slab, 4 slabs of
 /// this heap, 2 of others, then a fresh unit. The only wait is for one lock of all.
-pub(crate) fn refill(
-    home: &mut u32,
-    class: Class,
-    want: usize,
-    out: &mut Batch,
-    token: usize,
-) -> bool {
+#[inline]
+pub(crate) fn refill(home: &mut u32, class: Class, want: usize, out: &mut Batch) -> bool {
     let Some(held) = lock_any(home) else { return false };
+    if !class.is_medium() && slab::take_from_current(&held, class, want, out) {
+        count_refill(&held, class, want);
+        return true;
+    }
     let outcome = take(&held, class, want, out);
     let retired = held.release();
     settle(outcome, retired);
-    if out.len != 0 {
-        return true;
-    }
-    // The lock is given up for the system calls that a fresh unit may need.
-    let Some(unit) = units::claim(1, 1, token) else { return false };
+    out.len != 0 || refill_from_fresh(home, class, want, out)
+}
+
+/// The rest of `refill` when no slab has a block: claims a unit, without the lock for the system
+/// calls that it may need, and carves it for the first heap whose lock can be had.
+#[cold]
+#[inline(never)]
+fn refill_from_fresh(home: &mut u32, class: Class, want: usize, out: &mut Batch) -> bool {
+    let Some(unit) = units::claim(1, 1, crate::hit::token()) else { return false };
     let Some(held) = lock_any(home) else {
         units::release(unit, 1);
         return false;
@@ -108,6 +117,7 @@ pub(crate) fn refill(
     out.len != 0
 }
 
+#[inline(never)]
 fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), Misuse> {
     let outcome = if class.is_medium() {
         run::take(held, class, want, out)
@@ -115,34 +125,51 @@ fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), M
         slab::take(held, class, want, out)
     };
     if out.len != 0 {
-        let counters = held.counters(class);
-        bump(&counters.refills, 1);
-        bump(&counters.refilled_blocks, out.len);
+        count_refill(held, class, out.len);
     }
     outcome
+}
+
+#[inline(always)]
+fn count_refill(held: &Held, class: Class, blocks: usize) {
+    let counters = held.counters(class);
+    bump(&counters.refills, 1);
+    bump(&counters.refilled_blocks, blocks);
 }
 
 /// Takes back blocks of one class. `home` as in `refill`.
 ///
 /// With some heap's lock, its own blocks are plain writes and all others one atomic add to a word;
 /// without, all are. Waits for nobody. Aborts if a pointer is not a block of that class.
-pub(crate) fn flush(home: &mut u32, class: Class, blocks: &[*mut u8]) {
-    match try_any(home) {
-        Some(held) => {
-            let outcome = remote::give_all(Some(&held), class, blocks).and_then(|()| {
-                let counters = held.counters(class);
-                bump(&counters.flushes, 1);
-                bump(&counters.flushed_blocks, blocks.len());
-                sweep::look_around(&held, 1)
-            });
-            let retired = held.release();
-            settle(outcome, retired);
-        }
-        None => settle(remote::give_all(None, class, blocks), false),
+///
+/// # Safety
+/// `count` pointers, at most 32, can be read at `blocks`.
+#[inline]
+pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8, count: usize) {
+    // SAFETY: the caller's contract.
+    let slice = unsafe { core::slice::from_raw_parts(blocks, count) };
+    let Some(held) = try_any(home) else {
+        return settle(remote::give_all(None, class, slice), false);
+    };
+    let mut outcome = if class.is_medium() {
+        remote::give_all(Some(&held), class, slice)
+    } else {
+        flush::give(&held, class, slice)
+    };
+    let counters = held.counters(class);
+    bump(&counters.flushes, 1);
+    bump(&counters.flushed_blocks, count);
+    let turn = held.heap().turn.load(Ordering::Relaxed).wrapping_add(1);
+    held.heap().turn.store(turn, Ordering::Relaxed);
+    if turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok() {
+        outcome = sweep::look_around(&held, 2);
     }
+    let retired = held.release();
+    settle(outcome, retired);
 }
 
 /// What is done once no lock is held: report misuse, purge if units came back.
+#[inline(always)]
 fn settle(outcome: Result<(), Misuse>, retired: bool) {
     if let Err(misuse) = outcome {
         report(misuse);

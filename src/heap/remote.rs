@@ -26,7 +26,6 @@ pub(crate) struct Place {
 /// Finds the slab block that `pointer` is, whatever its class, or says what is wrong with it.
 ///
 /// Spans and direct mappings are no slab blocks: they count as of the wrong size here.
-#[inline]
 pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
     let Some(unit) = window::unit_of(pointer) else {
         return Err(if direct::sizes(pointer as *const u8).is_some() {
@@ -40,7 +39,7 @@ pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
     let offset = pointer % UNIT_BYTES;
     match entry.kind.load(Ordering::Acquire) {
         KIND_SLAB => {
-            let class = record.class.load(Ordering::Relaxed) as usize;
+            let class = record.identity().class();
             if class == 0 || class >= RUN {
                 return Err(Fault::DoubleFree); // it is being retired or carved: nothing lives in it
             }
@@ -103,12 +102,8 @@ impl Place {
             return Err(Misuse { fault: Fault::DoubleFree, pointer });
         }
         word.store(before | bit, Ordering::Relaxed);
-        let free = record.free.load(Ordering::Relaxed);
-        record.free.store(free + 1, Ordering::Relaxed);
-        let low = record.low.load(Ordering::Relaxed);
-        if (self.index / 64) < low as usize {
-            record.low.store((self.index / 64) as u32, Ordering::Relaxed);
-        }
+        let used = record.used.load(Ordering::Relaxed);
+        record.used.store(used - 1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -152,9 +147,8 @@ pub(super) fn give_all(
     while let Some(pointer) = blocks.next() {
         let place = checked(pointer, class)?;
         let (unit, record) = (place.unit, place.record);
-        let owner = record.owner.load(Ordering::Relaxed);
         match held {
-            Some(held) if owner == held.index() => {
+            Some(held) if record.identity().is_of(held.index()) => {
                 place.free_local(pointer)?;
                 while let Some(next) = blocks.next_if(|next| window::unit_of(*next) == Some(unit)) {
                     checked(next, class)?.free_local(next)?;

@@ -10,11 +10,11 @@
 
 use super::hint;
 use super::lock::Held;
-use super::slab::{adopt, fill};
+use super::slab::{adopt, clear_hint, fill, leave_hint, make_current};
 use super::{Batch, sweep};
 use crate::arena::{tables, window};
 use crate::bitset;
-use crate::layout::{GRANULE_SHIFT, GRANULES, KIND_RUN, NO_UNIT, RUN, RUN_WORDS, Record};
+use crate::layout::{GRANULE_SHIFT, GRANULES, Identity, KIND_RUN, NO_UNIT, RUN, RUN_WORDS, Record};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::Ordering;
@@ -54,41 +54,26 @@ fn mark(record: &Record, start: usize, len: usize, free: bool) {
         word.store(if free { before | mask } else { before & !mask }, Ordering::Relaxed);
         granule += here;
     }
-    let count = record.free.load(Ordering::Relaxed);
-    record
-        .free
-        .store(if free { count + len as u32 } else { count - len as u32 }, Ordering::Relaxed);
+    let used = record.used.load(Ordering::Relaxed);
+    let used = if free { used - len as u32 } else { used + len as u32 };
+    record.used.store(used, Ordering::Relaxed);
 }
 
 /// Makes a claimed unit a run slab of this heap and the one in use.
 pub(super) fn carve(held: &Held, unit: u32) {
     // SAFETY: a claimed unit is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
-    record.class.store(RUN as u32, Ordering::Relaxed);
     record.blocks.store(GRANULES as u32, Ordering::Relaxed);
-    record.free.store(GRANULES as u32, Ordering::Relaxed);
+    record.used.store(0, Ordering::Relaxed);
     record.longest.store(GRANULES as u32, Ordering::Relaxed);
     fill(&record.local, GRANULES);
     for word in &record.remote[..RUN_WORDS] {
         word.store(0, Ordering::Relaxed);
     }
-    record.owner.store(held.index(), Ordering::Relaxed);
+    record.set_identity(Identity::new(RUN, held.index()));
     hint::set_owned(unit, held.index(), true);
     entry.kind.store(KIND_RUN, Ordering::Release);
-    make_current(held, unit);
-}
-
-fn make_current(held: &Held, unit: u32) {
-    let current = held.current(RUN);
-    let old = current.load(Ordering::Relaxed);
-    current.store(unit, Ordering::Relaxed);
-    if old != NO_UNIT && old != unit {
-        // SAFETY: run slabs in use are below the bound.
-        let record = unsafe { tables::record(old) };
-        if record.free.load(Ordering::Relaxed) != 0 {
-            hint::set_own(old, RUN);
-        }
-    }
+    make_current(held, unit, RUN);
 }
 
 /// Takes runs of `class` out of one slab until `out` has `want`.
@@ -153,19 +138,18 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         from = unit + 1;
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
-        hint::clear(unit, RUN);
-        if record.class.load(Ordering::Relaxed) != RUN as u32 {
+        if record.identity().class() != RUN {
+            hint::clear(unit, RUN);
             continue;
         }
+        clear_hint(record, unit, RUN);
         fold(record, unit)?;
         take_from(record, unit, class, want, out);
         if out.len() != 0 {
-            make_current(held, unit);
+            make_current(held, unit, RUN);
             return sweep::look_around(held, 2);
         }
-        if record.free.load(Ordering::Relaxed) != 0 {
-            hint::set_own(unit, RUN);
-        }
+        leave_hint(record, unit, RUN);
     }
     for unit in hint::find_foreign(held, RUN).into_iter().flatten() {
         if adopt(held, unit, RUN)? {
@@ -173,10 +157,10 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
             let record = unsafe { tables::record(unit) };
             take_from(record, unit, class, want, out);
             if out.len() != 0 {
-                make_current(held, unit);
+                make_current(held, unit, RUN);
                 break;
             }
-            hint::set_own(unit, RUN);
+            leave_hint(record, unit, RUN);
         }
     }
     sweep::look_around(held, 2)

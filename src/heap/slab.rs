@@ -9,12 +9,12 @@
 
 use super::hint;
 use super::lock::{Held, heap, try_lock};
-use super::{Batch, sweep};
+use super::{Batch, run, sweep};
 use crate::arena::{tables, units, window};
 use crate::bitset;
-use crate::layout::{KIND_NONE, KIND_SLAB, NO_HEAP, NO_UNIT, Record, UNIT_BYTES};
+use crate::layout::{Identity, KIND_NONE, KIND_SLAB, NO_UNIT, RUN, Record, UNIT_BYTES};
 use crate::misuse::{Fault, Misuse};
-use crate::size_class::Class;
+use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Most slabs of its own heap that one refill takes blocks from.
@@ -39,74 +39,99 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
     // SAFETY: a claimed unit is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     let blocks = UNIT_BYTES / class.size();
-    record.class.store(class.index() as u32, Ordering::Relaxed);
     record.blocks.store(blocks as u32, Ordering::Relaxed);
-    record.free.store(blocks as u32, Ordering::Relaxed);
-    record.low.store(0, Ordering::Relaxed);
+    record.used.store(0, Ordering::Relaxed);
     fill(&record.local, blocks);
     for word in words(&record.remote, blocks) {
         word.store(0, Ordering::Relaxed);
     }
-    record.owner.store(held.index(), Ordering::Relaxed);
+    record.set_identity(Identity::new(class.index(), held.index()));
     hint::set_owned(unit, held.index(), true);
     entry.kind.store(KIND_SLAB, Ordering::Relaxed);
     entry.class.store(class.index() as u8, Ordering::Release);
-    make_current(held, unit, class);
+    make_current(held, unit, class.index());
 }
 
-/// Makes `unit` the slab that refills of `class` look into first.
-fn make_current(held: &Held, unit: u32, class: Class) {
-    let current = held.current(class.index());
+/// Makes `unit` the slab that refills of `class` (or `RUN`) look into first. It has no hint.
+pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
+    let current = held.current(class);
     let old = current.load(Ordering::Relaxed);
+    if old == unit {
+        return;
+    }
     current.store(unit, Ordering::Relaxed);
-    if old != NO_UNIT && old != unit {
+    // SAFETY: current slabs are below the bound.
+    let (record, old_record) = unsafe {
+        (tables::record(unit), if old == NO_UNIT { None } else { Some(tables::record(old)) })
+    };
+    record.set_identity(record.identity().quiet());
+    if let Some(record) = old_record {
         // Another thread may have carved one meanwhile, or left something in the old one.
-        // SAFETY: current slabs are below the bound.
-        let record = unsafe { tables::record(old) };
-        if record.free.load(Ordering::Relaxed) != 0 {
-            hint::set_own(old, class.index());
-        }
+        leave_hint(record, old, class);
     }
 }
 
+/// Sets a slab's hint if it has a free block; quiet from then on, loud if it has none.
+pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
+    if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
+        record.set_identity(record.identity().loud());
+    } else {
+        hint::set_own(unit, class);
+        record.set_identity(record.identity().quiet());
+    }
+}
+
+/// Takes a slab's hint back, before a fold: it is loud until it is current or hinted again.
+pub(super) fn clear_hint(record: &Record, unit: u32, class: usize) {
+    hint::clear(unit, class);
+    record.set_identity(record.identity().loud());
+}
+
 /// Takes up to `want - out.len()` of the slab's local blocks, lowest first.
+#[inline(always)]
 fn take_local(record: &Record, unit: u32, class: Class, want: usize, out: &mut Batch) {
-    let blocks = record.blocks.load(Ordering::Relaxed) as usize;
-    let low = record.low.load(Ordering::Relaxed) as usize;
+    let blocks = UNIT_BYTES / class.size();
     // SAFETY: the lock's holder is the only writer of local; the batch has room for `want` blocks;
     // every bit below `blocks` stands for a block inside the unit.
-    let taken = unsafe {
+    let expanded = unsafe {
         bitset::engine().expand(
             words(&record.local, blocks),
-            low,
+            0,
             want - out.len(),
             window::address_of(unit),
             class.size(),
-            out.end(),
+            out.next(),
         )
     };
-    out.grow(taken.taken);
-    record.low.store(taken.next_word as u32, Ordering::Relaxed);
-    let free = record.free.load(Ordering::Relaxed);
-    record.free.store(free - taken.taken as u32, Ordering::Relaxed);
+    out.grow(expanded.taken);
+    let used = record.used.load(Ordering::Relaxed);
+    record.used.store(used + expanded.taken as u32, Ordering::Relaxed);
 }
 
-/// Fills `out` from the heap's slabs of `class`, and from at most two of other heaps.
+/// The usual refill: the current slab has all the blocks that are wanted. `false` if not, with
+/// what it had in `out`.
+#[inline(always)]
+pub(super) fn take_from_current(held: &Held, class: Class, want: usize, out: &mut Batch) -> bool {
+    let unit = held.current(class.index()).load(Ordering::Relaxed);
+    if unit == NO_UNIT {
+        return false;
+    }
+    // SAFETY: current slabs are below the bound.
+    take_local(unsafe { tables::record(unit) }, unit, class, want, out);
+    out.len() == want
+}
+
+/// Goes on filling `out`: folds the current slab (which has nothing left in local), then takes from
+/// up to 4 slabs of the heap, and if there is nothing at all from at most two of other heaps.
 pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), Misuse> {
-    let current = held.current(class.index());
-    let unit = current.load(Ordering::Relaxed);
+    let index = class.index();
+    let unit = held.current(index).load(Ordering::Relaxed);
     if unit != NO_UNIT {
         // SAFETY: current slabs are below the bound.
         let record = unsafe { tables::record(unit) };
-        if record.free.load(Ordering::Relaxed) != 0 {
-            take_local(record, unit, class, want, out);
-            if out.len() == want {
-                return Ok(());
-            }
-        }
-        hint::clear(unit, class.index());
+        hint::clear(unit, index);
         fold(record, unit, class)?;
-        if record.free.load(Ordering::Relaxed) != 0 {
+        if record.used.load(Ordering::Relaxed) != record.blocks.load(Ordering::Relaxed) {
             take_local(record, unit, class, want, out);
             if out.len() == want {
                 return Ok(());
@@ -114,16 +139,18 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     for _ in 0..SLABS_PER_REFILL {
-        let Some(unit) = hint::find_own(held, class.index(), 0) else { break };
-        hint::clear(unit, class.index());
+        let Some(unit) = hint::find_own(held, index, 0) else { break };
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
-        if record.class.load(Ordering::Relaxed) != class.index() as u32 {
-            continue; // a stale hint: the unit is a slab of another class by now
+        if record.identity().class() != index {
+            hint::clear(unit, index); // stale: the unit is a slab of another class by now
+            continue;
         }
+        clear_hint(record, unit, index);
         fold(record, unit, class)?;
-        if record.free.load(Ordering::Relaxed) != 0 {
-            make_current(held, unit, class);
+        if record.used.load(Ordering::Relaxed) != record.blocks.load(Ordering::Relaxed) {
+            make_current(held, unit, index);
+            record.set_identity(record.identity().quiet());
             take_local(record, unit, class, want, out);
             if out.len() == want {
                 return sweep::look_around(held, 2);
@@ -131,11 +158,11 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     if out.len() == 0 {
-        for unit in hint::find_foreign(held, class.index()).into_iter().flatten() {
-            if adopt(held, unit, class.index())? {
+        for unit in hint::find_foreign(held, index).into_iter().flatten() {
+            if adopt(held, unit, index)? {
                 // SAFETY: as above.
                 let record = unsafe { tables::record(unit) };
-                make_current(held, unit, class);
+                make_current(held, unit, index);
                 take_local(record, unit, class, want, out);
                 break;
             }
@@ -145,52 +172,58 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
 }
 
 /// Takes a slab over from another heap, if that heap's lock is free, the slab is still of this
-/// class, is not that heap's current slab and has a free block. Folds it.
+/// class, is not that heap's current slab and has a free block. Folds it. It has no hint then.
 pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse> {
     // SAFETY: hints stand for units below the bound.
     let record = unsafe { tables::record(unit) };
-    let owner = record.owner.load(Ordering::Relaxed);
-    if owner == NO_HEAP || record.class.load(Ordering::Relaxed) != class as u32 {
-        // Stale. Should it have been carved for this class in the same moment, its owner's refills
-        // and sweeps find it again: it is current there.
+    let seen = record.identity();
+    let Some(owner) = seen.owner().filter(|_| seen.class() == class) else {
+        // Stale. Should it have been carved for this class in the same moment, and should its owner
+        // have relied on the bit, it is set again.
         hint::clear(unit, class);
-        if record.owner.load(Ordering::SeqCst) != NO_HEAP
-            && record.class.load(Ordering::SeqCst) == class as u32
-        {
+        core::sync::atomic::fence(Ordering::SeqCst);
+        if record.identity().class() == class {
             hint::set(unit, class);
         }
         return Ok(false);
-    }
+    };
     if owner == held.index() {
         return Ok(false);
     }
     let Some(other) = try_lock(heap(owner)) else { return Ok(false) };
-    if record.owner.load(Ordering::Relaxed) != owner
-        || record.class.load(Ordering::Relaxed) != class as u32
+    let now = record.identity();
+    if now.class() != class
+        || !now.is_of(owner)
         || other.current(class).load(Ordering::Relaxed) == unit
     {
         return Ok(false);
     }
-    hint::clear(unit, class);
-    if class <= crate::size_class::SMALL_CLASSES {
-        fold(record, unit, Class::from_index(class))?;
-    } else {
-        super::run::fold(record, unit)?;
-    }
-    if record.free.load(Ordering::Relaxed) == 0 {
+    clear_hint(record, unit, class);
+    fold_any(record, unit, class)?;
+    if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
         return Ok(false);
     }
     hint::set_owned(unit, owner, false);
-    record.owner.store(held.index(), Ordering::Relaxed);
+    record.set_identity(Identity::new(class, held.index()));
     hint::set_owned(unit, held.index(), true);
     Ok(true)
+}
+
+/// Folds a slab of either kind.
+pub(super) fn fold_any(record: &Record, unit: u32, class: usize) -> Result<(), Misuse> {
+    if class == RUN {
+        run::fold(record, unit)
+    } else if class != 0 && class <= SMALL_CLASSES {
+        fold(record, unit, Class::from_index(class))
+    } else {
+        Ok(())
+    }
 }
 
 /// Moves what others have freed from `remote` to `local`. The hint was cleared before.
 pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misuse> {
     let blocks = record.blocks.load(Ordering::Relaxed) as usize;
     let mut count = 0;
-    let mut lowest = usize::MAX;
     for (index, remote) in words(&record.remote, blocks).iter().enumerate() {
         if remote.load(Ordering::Relaxed) == 0 {
             continue;
@@ -206,13 +239,10 @@ pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misus
         }
         local.store(before | bits, Ordering::Relaxed);
         count += bits.count_ones();
-        lowest = lowest.min(index);
     }
     if count != 0 {
-        let free = record.free.load(Ordering::Relaxed);
-        record.free.store(free + count, Ordering::Relaxed);
-        let low = record.low.load(Ordering::Relaxed);
-        record.low.store(low.min(lowest as u32), Ordering::Relaxed);
+        let used = record.used.load(Ordering::Relaxed);
+        record.used.store(used - count, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -221,30 +251,26 @@ pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misus
 /// unless it is the current slab.
 #[inline]
 pub(super) fn settle(held: &Held, record: &Record, unit: u32) -> Result<(), Misuse> {
-    let class = record.class.load(Ordering::Relaxed) as usize;
-    let free = record.free.load(Ordering::Relaxed);
-    if free == 0 || held.current(class).load(Ordering::Relaxed) == unit {
+    let class = record.identity().class();
+    if held.current(class).load(Ordering::Relaxed) == unit {
+        record.set_identity(record.identity().quiet());
         return Ok(());
     }
-    if free == record.blocks.load(Ordering::Relaxed) {
+    if record.used.load(Ordering::Relaxed) == 0 {
         return retire(held, record, unit, class);
     }
-    hint::set_own(unit, class);
+    leave_hint(record, unit, class);
     Ok(())
 }
 
 /// Gives an empty slab, which is not current, back to the arena.
+#[cold]
 pub(super) fn retire(held: &Held, record: &Record, unit: u32, class: usize) -> Result<(), Misuse> {
-    hint::clear(unit, class);
+    clear_hint(record, unit, class);
     // All of local is set, so a remote bit can only be a block freed twice.
-    if class <= crate::size_class::SMALL_CLASSES {
-        fold(record, unit, Class::from_index(class))?;
-    } else {
-        super::run::fold(record, unit)?;
-    }
+    fold_any(record, unit, class)?;
     hint::set_owned(unit, held.index(), false);
-    record.owner.store(NO_HEAP, Ordering::Relaxed);
-    record.class.store(0, Ordering::Relaxed);
+    record.set_identity(Identity::NONE);
     // SAFETY: the slab's unit is below the bound.
     let entry = unsafe { tables::entry(unit) };
     entry.class.store(0, Ordering::Relaxed);

@@ -7,11 +7,10 @@
 
 use super::hint;
 use super::lock::{Held, all, lock_patiently};
-use super::{run, settle as report_and_purge, slab};
+use super::{settle as report_and_purge, slab};
 use crate::arena::{tables, window};
-use crate::layout::{NO_UNIT, RUN, UNIT_SHIFT};
+use crate::layout::{NO_UNIT, UNIT_SHIFT};
 use crate::misuse::Misuse;
-use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::Ordering;
 
 /// Slabs that a refill visits regardless of hints after a fork.
@@ -23,13 +22,13 @@ const SLICE: usize = 64;
 fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     // SAFETY: owned slabs are below the bound.
     let record = unsafe { tables::record(unit) };
-    let class = record.class.load(Ordering::Relaxed) as usize;
-    hint::clear(unit, class);
-    if class == RUN {
-        run::fold(record, unit)?;
-    } else if class != 0 && class <= SMALL_CLASSES {
-        slab::fold(record, unit, Class::from_index(class))?;
+    let class = record.identity().class();
+    if held.current(class).load(Ordering::Relaxed) == unit {
+        hint::clear(unit, class); // and quiet all the same
+    } else {
+        slab::clear_hint(record, unit, class);
     }
+    slab::fold_any(record, unit, class)?;
     slab::settle(held, record, unit)
 }
 
@@ -44,7 +43,7 @@ pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
             Ok(unit) => {
                 heap.sweep.store(unit + 1, Ordering::Relaxed);
                 // SAFETY: owned slabs are below the bound.
-                let class = unsafe { tables::record(unit) }.class.load(Ordering::Relaxed) as usize;
+                let class = unsafe { tables::record(unit) }.identity().class();
                 if again != 0 || hint::is_set(unit, class) {
                     tidy(held, unit)?;
                 }

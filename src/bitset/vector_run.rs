@@ -1,0 +1,135 @@
+//! The vector backends' search for a run of up to 64 bits, generic over the vector.
+//! A run lies inside a word, which shifting and ANDing shows, or crosses into the next, which adding 1 shows: the ones
+//! at the bottom of the successor tell how many the word needs at its top. `run` says the last word, bit by bit.
+
+use core::sync::atomic::AtomicU64;
+
+use super::run;
+use super::vector::{Vector, first_lane};
+
+/// The lowest run of `n` (1 to 64) bits that starts where `starts` has a bit; more than one vector of words.
+///
+/// # Safety
+/// The CPU has the features of `V`, and `words.len() > V::WORDS`.
+#[inline(always)]
+pub(super) unsafe fn short_run<V: Vector>(
+    words: &[AtomicU64],
+    n: u32,
+    starts: u64,
+) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match n {
+            ..=2 => runs::<V, 1>(words, n, starts),
+            3..=4 => runs::<V, 2>(words, n, starts),
+            5..=8 => runs::<V, 3>(words, n, starts),
+            9..=16 => runs::<V, 4>(words, n, starts),
+            17..=32 => runs::<V, 5>(words, n, starts),
+            33..=63 => runs::<V, 6>(words, n, starts),
+            _ => runs::<V, 0>(words, n, starts),
+        }
+    }
+}
+
+/// What a word must have for a run of n bits, as vectors. `STEPS` doublings reach n; 0 stands for n = 64.
+struct Pattern<V, const STEPS: usize> {
+    /// Shifts after which every bit that is left has n - 1 ones above it.
+    doublings: [V; STEPS],
+    starts: V,
+    /// 64 - n, and as many ones.
+    spare: V,
+    spare_ones: V,
+}
+
+impl<V: Vector, const STEPS: usize> Pattern<V, STEPS> {
+    #[inline(always)]
+    unsafe fn new(n: u32, starts: u64) -> Self {
+        let spare = 64 - n.clamp(1, 64);
+        // SAFETY: the features are the caller's.
+        unsafe {
+            let mut doublings = [V::splat(0); STEPS];
+            let mut length = 1;
+            for by in &mut doublings {
+                let step = length.min(n.saturating_sub(length));
+                *by = V::splat(u64::from(step));
+                length += step;
+            }
+            Pattern {
+                doublings,
+                starts: V::splat(starts),
+                spare: V::splat(u64::from(spare)),
+                spare_ones: V::splat((1 << spare) - 1),
+            }
+        }
+    }
+
+    /// Not 0 in each word in which a run may start: exact inside words; of those that cross, `starts` is not asked.
+    #[inline(always)]
+    unsafe fn candidates(&self, at: *const AtomicU64) -> V {
+        // SAFETY: a vector of words and one more can be read; the features are the caller's.
+        unsafe {
+            let (word, next) = (V::load(at), V::load(at.add(1)));
+            let inside = if STEPS == 0 {
+                V::splat(0).or_where_full(word)
+            } else {
+                let mut inside = word;
+                for &by in &self.doublings {
+                    inside = inside.and(inside.right(by));
+                }
+                inside.and(self.starts)
+            };
+            // The ones at the bottom of the next word, t of them, moved up by 64 - n: then all below bit 64 - (n - t)
+            // is ones, and the word covers the rest if its top n - t bits are ones.
+            let bottom = next.without(next.plus_one());
+            let covered = word.or(bottom.left(self.spare)).or(self.spare_ones);
+            inside.or_where_full(covered)
+        }
+    }
+}
+
+/// The search.
+///
+/// # Safety
+/// As for `short_run`.
+#[inline(always)]
+unsafe fn runs<V: Vector, const STEPS: usize>(
+    words: &[AtomicU64],
+    n: u32,
+    starts: u64,
+) -> Option<usize> {
+    let p = words.as_ptr();
+    let w = V::WORDS;
+    let whole = words.len() - 1; // words that have a successor
+    let mut i = 0;
+    let confirm = |at: usize| run::short_at(words, at, n, starts);
+    // SAFETY: vectors are read from words that have a successor, each with the word behind it; there is one vector of
+    // them at least; the features are the caller's.
+    unsafe {
+        let pattern = Pattern::<V, STEPS>::new(n, starts);
+        while whole - i >= 4 * w {
+            let four = [
+                pattern.candidates(p.add(i)),
+                pattern.candidates(p.add(i + w)),
+                pattern.candidates(p.add(i + 2 * w)),
+                pattern.candidates(p.add(i + 3 * w)),
+            ];
+            if four[0].or(four[1]).or(four[2].or(four[3])).any() {
+                let found = first_lane(V::lanes4(four), V::LANE_SHIFT, i, confirm);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            i += 4 * w;
+        }
+        while i < whole {
+            // The last vector may overlap the one before.
+            let at = i.min(whole - w);
+            let found = first_lane(pattern.candidates(p.add(at)).lanes(), 0, at, confirm);
+            if found.is_some() {
+                return found;
+            }
+            i += w;
+        }
+    }
+    confirm(whole)
+}
