@@ -113,15 +113,18 @@ pub(crate) struct Heap {
     _pad: [u32; 10],
     /// The slab each small class refills from, `NO_UNIT` if none. Entry 65 is the run slab in use.
     pub current: [AtomicU32; SMALL_CLASSES + 2],
-    /// Chunk at which the next search for claimable slabs goes on, per hint class.
+    /// Chunk at which the next search for claimable slabs goes on, per row of hints.
     pub search: [AtomicU32; HINTS],
     pub counters: [Counters; CLASSES],
 }
 
-/// Kinds of hint: classes 1..=64, and one for run slabs. Padded to a whole number of lines.
-pub(crate) const HINTS: usize = 72;
-/// The hint class of run slabs, and their place in `Heap::current`.
+/// Rows of hints: row c for class slabs of a small class c, and for run slabs the largest medium
+/// class c that may still fit. Padded to a whole number of lines.
+pub(crate) const HINTS: usize = 112;
+/// What stands for "run slab" in an identity, and their place in `Heap::current`.
 pub(crate) const RUN: usize = SMALL_CLASSES + 1;
+/// The row of run slabs of which nothing better is known: anything may fit.
+pub(crate) const ROOMY: usize = CLASSES - 1;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
 
@@ -138,8 +141,9 @@ pub(crate) struct Record {
     pub used: AtomicU32,
     /// Blocks of a class slab; granules of a run slab. Fixed while carved.
     pub blocks: AtomicU32,
-    /// Run slab: no free run is longer than this many granules. Lock holder only.
-    pub longest: AtomicU32,
+    /// Run slab: the largest class for which a run may be free (65..=104), or 64: none. Lock holder
+    /// only. Exact after a search that failed, `ROOMY` after a free.
+    pub fits: AtomicU32,
     /// Span head: units of the span. Written by the span's holder.
     pub span_units: AtomicU32,
     /// Span head: 1 while allocated. A free swaps it, so that two frees cannot both win.
@@ -263,7 +267,7 @@ const _: () = {
     assert!(size_of::<Magazine>() == MAGAZINE_BYTES);
     assert!(offset_of!(Thread, magazines) % MAGAZINE_BYTES == 0);
     assert!(offset_of!(Thread, medium_tops) == 0);
-    assert!(HINTS > RUN && HINTS.is_multiple_of(8));
+    assert!(HINTS > ROOMY && HINTS.is_multiple_of(8) && RUN > SMALL_CLASSES);
     #[cfg(target_pointer_width = "64")]
     {
         assert!(size_of::<Tls>() == 544);

@@ -65,12 +65,44 @@ pub(super) unsafe fn expand(
     unsafe { expand_featured(local, from_word, k, base, size, out_top) }
 }
 
-/// `expand`. The next pointer goes below `bottom + left`.
+/// `expand`: at once where the first word begins with enough bits in a row, as in a slab that was just carved.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 unsafe fn expand_featured(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    if let Some(word) = local.get(from_word) {
+        let bits = word.load(Relaxed);
+        if bits != 0 {
+            let skip = _tzcnt_u64(bits) as usize;
+            let row = bits >> skip;
+            if _tzcnt_u64(!row) as usize >= k {
+                let from = base.wrapping_add((from_word * 64 + skip).wrapping_mul(size));
+                // SAFETY: the k slots are the caller's to write.
+                unsafe { ramp(from, size, k, out_top) };
+                word.store(bits & !(_bzhi_u64(!0, k as u32) << skip), Relaxed);
+                return Expanded { taken: k, next_word: from_word };
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { expand_words(local, from_word, k, base, size, out_top) }
+}
+
+/// `expand`, word by word. The next pointer goes below `bottom + left`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(never)]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_words(
     local: &[AtomicU64],
     from_word: usize,
     k: usize,
@@ -229,28 +261,38 @@ fn highest(n: usize) -> __m256i {
 #[target_feature(enable = "avx2")]
 unsafe fn ramp(from: usize, size: usize, n: usize, top: *mut *mut u8) {
     let sizes = _mm256_set1_epi64x(size as i64);
+    let step = _mm256_slli_epi64(sizes, 2);
     let lanes = _mm256_mul_epu32(sizes, _mm256_setr_epi64x(3, 2, 1, 0));
-    let mut addresses = _mm256_add_epi64(_mm256_set1_epi64x(from as i64), lanes);
+    let mut four = _mm256_add_epi64(_mm256_set1_epi64x(from as i64), lanes);
+    let mut next = _mm256_add_epi64(four, step);
     let mut to = top;
     // SAFETY: whole vectors below top, n / 4 of them, then the n % 4 slots below those: the mask has no other lane.
     unsafe {
-        if n >= 4 {
-            // A loop in assembly, so that it stays one: unrolled sixteen times it costs more than it saves.
+        if n >= 8 {
+            // A loop in assembly, so that it stays one: unrolled further it costs more than it saves.
             asm!(
                 "2:",
-                "vmovdqu [{to} - 32], {addresses}",
-                "vpaddq {addresses}, {addresses}, {step}",
-                "sub {to}, 32",
+                "vmovdqu [{to} - 32], {four}",
+                "vmovdqu [{to} - 64], {next}",
+                "vpaddq {four}, {four}, {step}",
+                "vpaddq {next}, {next}, {step}",
+                "sub {to}, 64",
                 "cmp {to}, {end}",
                 "jne 2b",
                 to = inout(reg) to,
-                end = in(reg) top.sub(n & !3),
-                addresses = inout(ymm_reg) addresses,
-                step = in(ymm_reg) _mm256_slli_epi64(sizes, 2),
+                end = in(reg) top.wrapping_sub(n & !7),
+                four = inout(ymm_reg) four,
+                next = inout(ymm_reg) next,
+                step = in(ymm_reg) _mm256_slli_epi64(sizes, 3),
                 options(nostack),
             );
         }
-        _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), highest(n % 4), addresses);
+        if n & 4 != 0 {
+            to = to.sub(4);
+            _mm256_storeu_si256(to.cast(), four);
+            four = next;
+        }
+        _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), highest(n % 4), four);
     }
 }
 

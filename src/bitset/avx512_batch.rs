@@ -60,8 +60,21 @@ static NUMBERS: [u8; 64] = {
     numbers
 };
 
-/// `expand`. Each word's bit numbers are compressed to the front; of them eight at a time, turned round so that the
-/// lowest comes into the highest lane, become 64-bit lanes by one byte permutation.
+/// The lowest byte of each 64-bit lane.
+const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
+
+/// Bit numbers for byte permutations: lane by lane the next eight, the first in the highest lane.
+static TURNED: [[u64; 8]; 4] = [
+    [7, 6, 5, 4, 3, 2, 1, 0],
+    [15, 14, 13, 12, 11, 10, 9, 8],
+    [23, 22, 21, 20, 19, 18, 17, 16],
+    [31, 30, 29, 28, 27, 26, 25, 24],
+];
+
+/// `expand`: at once where the first word has enough bits.
+///
+/// Its bit numbers are compressed to the front; of them eight at a time, turned round so that the lowest comes into the
+/// highest lane, become 64-bit lanes by one byte permutation.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
@@ -74,7 +87,58 @@ unsafe fn expand_featured(
     size: usize,
     out_top: *mut *mut u8,
 ) -> Expanded {
-    const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
+    if let Some(word) = local.get(from_word)
+        && k <= 32
+    {
+        let bits = word.load(Relaxed);
+        if bits.count_ones() as usize >= k {
+            let take = _pdep_u64(_bzhi_u64(!0, k as u32), bits);
+            word.store(bits ^ take, Relaxed);
+            let first = base.wrapping_add((from_word * 64).wrapping_mul(size));
+            let (first, sizes) = (_mm512_set1_epi64(first as i64), _mm512_set1_epi64(size as i64));
+            // A bit for each slot, the highest first; none below the k.
+            let slots = (0xffff_ffff_0000_0000u64 >> k) as u32;
+            // SAFETY: reads the tables; writes through masks that have no slot below the k.
+            unsafe {
+                let numbers = _mm512_loadu_si512(NUMBERS.as_ptr().cast());
+                let packed = _mm512_maskz_compress_epi8(take, numbers);
+                let eight = |i: usize, slots: u32| {
+                    let from = _mm512_loadu_si512(TURNED.as_ptr().add(i).cast());
+                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
+                    let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
+                    let to = out_top.wrapping_sub(8 + 8 * i).cast();
+                    _mm512_mask_storeu_epi64(to, slots as __mmask8, addresses);
+                };
+                eight(0, slots >> 24);
+                if k > 8 {
+                    eight(1, slots >> 16);
+                    if k > 16 {
+                        eight(2, slots >> 8);
+                        eight(3, slots);
+                    }
+                }
+            }
+            return Expanded { taken: k, next_word: from_word };
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { expand_words(local, from_word, k, base, size, out_top) }
+}
+
+/// `expand`, word by word. The next pointer goes below `bottom + left`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_words(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
     // SAFETY: reads the 64 bytes of the table.
     let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
     let turned = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);

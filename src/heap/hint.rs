@@ -1,6 +1,7 @@
 //! Hints: which slabs may have free blocks, and which heap owns which slab.
 //!
-//! `claimable[class]` has a bit for each unit that may have something to take; `owned[heap]` one for
+//! `claimable[row]` has a bit for each unit that may have something to take (row: a small class, or
+//! the largest medium class that may fit into a run slab); `owned[heap]` one for
 //! each slab of a heap. Both lie by chunk, with one summary bit per row and chunk in the group's
 //! words, so that a search reads a handful of words however large the window is.
 //!
@@ -17,6 +18,9 @@ use crate::arena::tables;
 use crate::bitset;
 use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, GROUP_CHUNKS, HINTS, Row};
 use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Rows of hints: one for a small class, those of all classes from a medium one up for runs.
+pub(super) type Rows = core::ops::RangeInclusive<usize>;
 
 /// Most chunks that one search looks into.
 const SEARCH_CHUNKS: usize = 8;
@@ -110,12 +114,18 @@ fn chunks() -> usize {
     (crate::arena::window::committed() >> crate::layout::UNIT_SHIFT).div_ceil(CHUNK_UNITS)
 }
 
-/// The lowest slab of this heap that may have something of class `hint`, from unit `from` on.
+/// The bits of a word in any of the rows.
+#[inline]
+fn any_row(rows: Rows, word: impl Fn(usize) -> u64) -> u64 {
+    rows.fold(0, |bits, row| bits | word(row))
+}
+
+/// The lowest slab of this heap, from unit `from` on, that has a hint in any of `rows`.
 ///
-/// Looks into 8 chunks; the next search of the class goes on where one that found nothing stopped.
-pub(super) fn find_own(held: &Held, hint: usize, from: u32) -> Option<u32> {
-    // SAFETY: hint classes are below HINTS.
-    let cursor = unsafe { held.heap().search.get_unchecked(hint) };
+/// Looks into 8 chunks; the next search goes on where one that found nothing stopped.
+pub(super) fn find_own(held: &Held, rows: Rows, from: u32) -> Option<u32> {
+    // SAFETY: rows of hints are below HINTS.
+    let cursor = unsafe { held.heap().search.get_unchecked(*rows.start()) };
     let start = (cursor.load(Ordering::Relaxed) as usize).max(from as usize / CHUNK_UNITS);
     let owned = HINTS + held.index() as usize;
     let mut looked = 0;
@@ -123,9 +133,8 @@ pub(super) fn find_own(held: &Held, hint: usize, from: u32) -> Option<u32> {
     let mut group = start / GROUP_CHUNKS;
     while group * GROUP_CHUNKS < chunks {
         // SAFETY: the group's first chunk holds units below the bound.
-        let (claimable, own) =
-            unsafe { (tables::summary(group, hint), tables::summary(group, owned)) };
-        let mut bits = claimable.load(Ordering::Relaxed) & own.load(Ordering::Relaxed);
+        let summary = |row| unsafe { tables::summary(group, row) }.load(Ordering::Relaxed);
+        let mut bits = any_row(rows.clone(), summary) & summary(owned);
         if group == start / GROUP_CHUNKS {
             bits &= u64::MAX << (start % GROUP_CHUNKS);
         }
@@ -137,13 +146,25 @@ pub(super) fn find_own(held: &Held, hint: usize, from: u32) -> Option<u32> {
             }
             looked += 1;
             // SAFETY: a summary bit stands for a chunk that holds units below the bound.
-            let (claimable, own) = unsafe { (tables::row(chunk, hint), tables::row(chunk, owned)) };
+            let row_of = |row| unsafe { tables::row(chunk, row) };
             let first =
                 if chunk == from as usize / CHUNK_UNITS { from as usize % CHUNK_UNITS } else { 0 };
-            if let Some(bit) = bitset::first_set_and_from(&claimable.words, &own.words, first) {
-                return Some((chunk * CHUNK_UNITS + bit) as u32);
+            for index in first / 64..CHUNK_WORDS {
+                let word = |row: usize| row_of(row).words[index].load(Ordering::Relaxed);
+                let mut found = any_row(rows.clone(), word) & word(owned);
+                if index == first / 64 {
+                    found &= u64::MAX << (first % 64);
+                }
+                if found != 0 {
+                    let bit = index * 64 + found.trailing_zeros() as usize;
+                    return Some((chunk * CHUNK_UNITS + bit) as u32);
+                }
             }
-            drop_empty_summary(chunk, hint);
+            for row in rows.clone() {
+                if summary(row) & bits & bits.wrapping_neg() != 0 {
+                    drop_empty_summary(chunk, row);
+                }
+            }
             bits &= bits - 1;
         }
         group += 1;
@@ -152,15 +173,15 @@ pub(super) fn find_own(held: &Held, hint: usize, from: u32) -> Option<u32> {
     None
 }
 
-/// Up to two slabs that others own and that may have something of class `hint`.
-pub(super) fn find_foreign(held: &Held, hint: usize) -> [Option<u32>; 2] {
+/// Up to two slabs that others own and that have a hint in any of `rows`.
+pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
     let owned = HINTS + held.index() as usize;
     let mut found = [None; 2];
     let mut looked = 0;
-    let chunks = chunks();
-    for group in 0..chunks.div_ceil(GROUP_CHUNKS) {
+    for group in 0..chunks().div_ceil(GROUP_CHUNKS) {
         // SAFETY: as in `find_own`.
-        let mut bits = unsafe { tables::summary(group, hint) }.load(Ordering::Relaxed);
+        let summary = |row| unsafe { tables::summary(group, row) }.load(Ordering::Relaxed);
+        let mut bits = any_row(rows.clone(), summary);
         while bits != 0 {
             if looked == SEARCH_CHUNKS {
                 return found;
@@ -168,17 +189,16 @@ pub(super) fn find_foreign(held: &Held, hint: usize) -> [Option<u32>; 2] {
             looked += 1;
             let chunk = group * GROUP_CHUNKS + bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            // SAFETY: as in `find_own`.
-            let (claimable, own) = unsafe { (tables::row(chunk, hint), tables::row(chunk, owned)) };
             for index in 0..CHUNK_WORDS {
-                let mut others = claimable.words[index].load(Ordering::Relaxed)
-                    & !own.words[index].load(Ordering::Relaxed);
+                // SAFETY: as in `find_own`.
+                let word =
+                    |row| unsafe { tables::row(chunk, row) }.words[index].load(Ordering::Relaxed);
+                let mut others = any_row(rows.clone(), word) & !word(owned);
                 while others != 0 {
                     let unit = (chunk * CHUNK_UNITS + index * 64) as u32 + others.trailing_zeros();
                     others &= others - 1;
                     match &mut found {
-                        [slot @ None, _] => *slot = Some(unit),
-                        [_, slot @ None] => *slot = Some(unit),
+                        [slot @ None, _] | [_, slot @ None] => *slot = Some(unit),
                         _ => return found,
                     }
                 }

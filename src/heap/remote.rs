@@ -9,7 +9,9 @@ use super::hint;
 use super::lock::Held;
 use super::{run, slab};
 use crate::arena::{direct, tables, units, window};
-use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, RUN, Record, UNIT_BYTES};
+use crate::layout::{
+    GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, ROOMY, RUN, Record, UNIT_BYTES,
+};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::Class;
 use core::sync::atomic::Ordering;
@@ -81,9 +83,9 @@ pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
 }
 
 impl Place {
-    /// The hint class of the slab.
+    /// The row that the slab's hint goes into after a remote free.
     fn hint(&self) -> usize {
-        if self.class.is_medium() { RUN } else { self.class.index() }
+        if self.class.is_medium() { ROOMY } else { self.class.index() }
     }
 
     /// Frees the block for the holder of the owning heap's lock.

@@ -5,16 +5,19 @@
 //! kept while it lives, so that a fold knows how long it was. A run lies at a multiple of the
 //! largest power of two that divides its class size, as a block in a class slab would.
 //!
-//! Lowest fit. `longest` bounds the longest free run of a slab, so that a search can pass slabs over
-//! without reading them: exact after a search that failed, unknown (all granules) after a free.
+//! Lowest fit. A slab's hint stands in the row of the largest class that may still fit (`fits`), so
+//! that a search passes over the others without reading them: a search that fails lowers it, a free
+//! sets it to "anything".
 
 use super::hint;
 use super::lock::Held;
-use super::slab::{adopt, clear_hint, fill, leave_hint, make_current};
+use super::slab::{adopt, clear_hint, clear_stale, fill, leave_hint, make_current};
 use super::{Batch, sweep};
 use crate::arena::{tables, window};
 use crate::bitset;
-use crate::layout::{GRANULE_SHIFT, GRANULES, Identity, KIND_RUN, NO_UNIT, RUN, RUN_WORDS, Record};
+use crate::layout::{
+    GRANULE_SHIFT, GRANULES, Identity, KIND_RUN, NO_UNIT, ROOMY, RUN, RUN_WORDS, Record,
+};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::Ordering;
@@ -65,7 +68,7 @@ pub(super) fn carve(held: &Held, unit: u32) {
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     record.blocks.store(GRANULES as u32, Ordering::Relaxed);
     record.used.store(0, Ordering::Relaxed);
-    record.longest.store(GRANULES as u32, Ordering::Relaxed);
+    record.fits.store(ROOMY as u32, Ordering::Relaxed);
     fill(&record.local, GRANULES);
     for word in &record.remote[..RUN_WORDS] {
         word.store(0, Ordering::Relaxed);
@@ -81,10 +84,11 @@ fn take_from(record: &Record, unit: u32, class: Class, want: usize, out: &mut Ba
     let len = granules_of(class);
     let align = len & len.wrapping_neg();
     let local = &record.local[..RUN_WORDS];
-    while out.len() < want && record.longest.load(Ordering::Relaxed) as usize >= len {
-        let Some(start) = bitset::first_run_aligned(local, len, align) else {
-            // Too short, or none of them well placed: bound the next search by what there is.
-            record.longest.store(longest_run(record) as u32, Ordering::Relaxed);
+    while out.len() < want && record.fits.load(Ordering::Relaxed) as usize >= class.index() {
+        let Some(start) = bitset::engine().first_run_aligned(local, len, align) else {
+            // Too short, or none of them well placed: nothing of this class or above until a free.
+            // (A larger class of lesser alignment might still fit; it is given up for the bound.)
+            record.fits.store(class.index() as u32 - 1, Ordering::Relaxed);
             return;
         };
         mark(record, start, len, false);
@@ -94,52 +98,27 @@ fn take_from(record: &Record, unit: u32, class: Class, want: usize, out: &mut Ba
     }
 }
 
-/// Length of the longest run of free granules.
-fn longest_run(record: &Record) -> usize {
-    let mut longest = 0;
-    let mut current = 0;
-    for word in &record.local[..RUN_WORDS] {
-        let mut bits = word.load(Ordering::Relaxed);
-        let mut left = 64;
-        while left != 0 {
-            if bits & 1 == 0 {
-                current = 0;
-                let zeros = (bits.trailing_zeros() as usize).min(left);
-                left -= zeros;
-                bits = bits.checked_shr(zeros as u32).unwrap_or(0);
-            } else {
-                let ones = (bits.trailing_ones() as usize).min(left);
-                current += ones;
-                longest = longest.max(current);
-                left -= ones;
-                bits = bits.checked_shr(ones as u32).unwrap_or(0);
-            }
-        }
-    }
-    longest
-}
-
 /// Fills `out` from the run slab in use, from others of this heap, and from at most two elsewhere.
 pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), Misuse> {
+    let rows = class.index()..=ROOMY;
     let unit = held.current(RUN).load(Ordering::Relaxed);
     if unit != NO_UNIT {
         // SAFETY: run slabs in use are below the bound.
         let record = unsafe { tables::record(unit) };
-        hint::clear(unit, RUN);
+        clear_hint(record, unit, RUN);
         fold(record, unit)?;
+        record.set_identity(record.identity().quiet());
         take_from(record, unit, class, want, out);
         if out.len() != 0 {
             return Ok(());
         }
     }
-    let mut from = 0;
     for _ in 0..SLABS_PER_REFILL {
-        let Some(unit) = hint::find_own(held, RUN, from) else { break };
-        from = unit + 1;
+        let Some(unit) = hint::find_own(held, rows.clone(), 0) else { break };
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
         if record.identity().class() != RUN {
-            hint::clear(unit, RUN);
+            clear_stale(unit, rows.clone());
             continue;
         }
         clear_hint(record, unit, RUN);
@@ -147,12 +126,14 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         take_from(record, unit, class, want, out);
         if out.len() != 0 {
             make_current(held, unit, RUN);
+            record.set_identity(record.identity().quiet());
             return sweep::look_around(held, 2);
         }
+        // It fits less than was thought, so the next search does not find it: that is the progress.
         leave_hint(record, unit, RUN);
     }
-    for unit in hint::find_foreign(held, RUN).into_iter().flatten() {
-        if adopt(held, unit, RUN)? {
+    for unit in hint::find_foreign(held, rows.clone()).into_iter().flatten() {
+        if adopt(held, unit, RUN, rows.clone())? {
             // SAFETY: as above.
             let record = unsafe { tables::record(unit) };
             take_from(record, unit, class, want, out);
@@ -166,12 +147,25 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
     sweep::look_around(held, 2)
 }
 
+/// After a free nothing is known of what fits. The hint moves to the row that says so.
+fn fits_more(record: &Record, unit: u32) {
+    let fits = record.fits.load(Ordering::Relaxed) as usize;
+    if fits == ROOMY {
+        return;
+    }
+    record.fits.store(ROOMY as u32, Ordering::Relaxed);
+    if fits > SMALL_CLASSES && hint::is_set(unit, fits) {
+        hint::clear(unit, fits);
+        hint::set_own(unit, ROOMY);
+    }
+}
+
 /// Frees one run of this heap. `start` is its first granule, `class` what the table said there.
 pub(super) fn free_local(record: &Record, unit: u32, start: usize, class: Class) {
     // SAFETY: `start` was looked up in the unit's part of the table.
     unsafe { tables::granule(unit, start) }.store(0, Ordering::Relaxed);
     mark(record, start, granules_of(class), true);
-    record.longest.store(GRANULES as u32, Ordering::Relaxed);
+    fits_more(record, unit);
 }
 
 /// Moves what others have freed from `remote` to `local`. The hint was cleared before.

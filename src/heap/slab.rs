@@ -7,12 +7,12 @@
 //! Carve: header, local, remote, owner, then the map (others may look from here on). Retire: hint
 //! cleared, remote folded, local tested, owner, map, and the free bit last.
 
-use super::hint;
+use super::hint::{self, Rows};
 use super::lock::{Held, heap, try_lock};
 use super::{Batch, run, sweep};
 use crate::arena::{tables, units, window};
 use crate::bitset;
-use crate::layout::{Identity, KIND_NONE, KIND_SLAB, NO_UNIT, RUN, Record, UNIT_BYTES};
+use crate::layout::{Identity, KIND_NONE, KIND_SLAB, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -71,32 +71,72 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
     }
 }
 
-/// Sets a slab's hint if it has a free block; quiet from then on, loud if it has none.
+/// The row that a slab's hint belongs into, or 0: nothing can be taken from it.
+fn row(record: &Record, class: usize) -> usize {
+    if class == RUN {
+        let fits = record.fits.load(Ordering::Relaxed) as usize;
+        if fits > SMALL_CLASSES { fits } else { 0 }
+    } else if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
+        0
+    } else {
+        class
+    }
+}
+
+/// Sets a slab's hint if something can be taken from it; quiet from then on, else loud. It has none.
 pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
-    if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
+    let row = row(record, class);
+    if row == 0 {
         record.set_identity(record.identity().loud());
     } else {
-        hint::set_own(unit, class);
+        hint::set_own(unit, row);
         record.set_identity(record.identity().quiet());
     }
 }
 
 /// Takes a slab's hint back, before a fold: it is loud until it is current or hinted again.
 pub(super) fn clear_hint(record: &Record, unit: u32, class: usize) {
-    hint::clear(unit, class);
+    if class == RUN {
+        let row = row(record, class);
+        if row != 0 {
+            hint::clear(unit, row);
+        }
+        hint::clear(unit, ROOMY); // where those leave theirs who free without the lock
+    } else {
+        hint::clear(unit, class);
+    }
     record.set_identity(record.identity().loud());
+}
+
+/// Whether a slab has its hint.
+pub(super) fn is_hinted(record: &Record, unit: u32, class: usize) -> bool {
+    if class == RUN {
+        let row = row(record, class);
+        hint::is_set(unit, ROOMY) || (row != 0 && hint::is_set(unit, row))
+    } else {
+        hint::is_set(unit, class)
+    }
+}
+
+/// Takes a stale hint back, whatever row it is in.
+pub(super) fn clear_stale(unit: u32, rows: Rows) {
+    for row in rows {
+        hint::clear(unit, row);
+    }
 }
 
 /// Takes up to `want - out.len()` of the slab's local blocks, lowest first.
 #[inline(always)]
 fn take_local(record: &Record, unit: u32, class: Class, want: usize, out: &mut Batch) {
-    let blocks = UNIT_BYTES / class.size();
+    let local = words(&record.local, record.blocks.load(Ordering::Relaxed) as usize);
+    let engine = bitset::engine();
+    let Some(first) = engine.first_set(local) else { return };
     // SAFETY: the lock's holder is the only writer of local; the batch has room for `want` blocks;
     // every bit below `blocks` stands for a block inside the unit.
     let expanded = unsafe {
-        bitset::engine().expand(
-            words(&record.local, blocks),
-            0,
+        engine.expand(
+            local,
+            first / 64,
             want - out.len(),
             window::address_of(unit),
             class.size(),
@@ -139,7 +179,7 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     for _ in 0..SLABS_PER_REFILL {
-        let Some(unit) = hint::find_own(held, index, 0) else { break };
+        let Some(unit) = hint::find_own(held, index..=index, 0) else { break };
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
         if record.identity().class() != index {
@@ -158,8 +198,8 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     if out.len() == 0 {
-        for unit in hint::find_foreign(held, index).into_iter().flatten() {
-            if adopt(held, unit, index)? {
+        for unit in hint::find_foreign(held, index..=index).into_iter().flatten() {
+            if adopt(held, unit, index, index..=index)? {
                 // SAFETY: as above.
                 let record = unsafe { tables::record(unit) };
                 make_current(held, unit, index);
@@ -173,17 +213,18 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
 
 /// Takes a slab over from another heap, if that heap's lock is free, the slab is still of this
 /// class, is not that heap's current slab and has a free block. Folds it. It has no hint then.
-pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse> {
+pub(super) fn adopt(held: &Held, unit: u32, class: usize, rows: Rows) -> Result<bool, Misuse> {
     // SAFETY: hints stand for units below the bound.
     let record = unsafe { tables::record(unit) };
     let seen = record.identity();
     let Some(owner) = seen.owner().filter(|_| seen.class() == class) else {
         // Stale. Should it have been carved for this class in the same moment, and should its owner
         // have relied on the bit, it is set again.
-        hint::clear(unit, class);
+        let last = *rows.end();
+        clear_stale(unit, rows);
         core::sync::atomic::fence(Ordering::SeqCst);
         if record.identity().class() == class {
-            hint::set(unit, class);
+            hint::set(unit, last);
         }
         return Ok(false);
     };
@@ -200,7 +241,7 @@ pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse
     }
     clear_hint(record, unit, class);
     fold_any(record, unit, class)?;
-    if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
+    if row(record, class) == 0 {
         return Ok(false);
     }
     hint::set_owned(unit, owner, false);

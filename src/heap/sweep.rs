@@ -24,7 +24,8 @@ fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     let record = unsafe { tables::record(unit) };
     let class = record.identity().class();
     if held.current(class).load(Ordering::Relaxed) == unit {
-        hint::clear(unit, class); // and quiet all the same
+        slab::clear_hint(record, unit, class);
+        record.set_identity(record.identity().quiet());
     } else {
         slab::clear_hint(record, unit, class);
     }
@@ -43,8 +44,8 @@ pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
             Ok(unit) => {
                 heap.sweep.store(unit + 1, Ordering::Relaxed);
                 // SAFETY: owned slabs are below the bound.
-                let class = unsafe { tables::record(unit) }.identity().class();
-                if again != 0 || hint::is_set(unit, class) {
+                let record = unsafe { tables::record(unit) };
+                if again != 0 || slab::is_hinted(record, unit, record.identity().class()) {
                     tidy(held, unit)?;
                 }
             }
