@@ -18,29 +18,23 @@ use crate::thread;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-/// Runs `f` with the calling thread's block if its magazines may be used, marked busy meanwhile.
+/// Runs `f` with the calling thread's block if its magazines may be used, BUSY meanwhile.
 ///
 /// `None` in checked mode, in a handler inside a slow call, in a late or unregistered thread.
+#[inline(always)]
 fn with_magazines<R>(f: impl FnOnce(*mut Tls) -> R) -> Option<R> {
-    if check::is_on() {
-        return None;
-    }
     let tls = hit::writable_tls()?;
     // SAFETY: the calling thread's own block.
     unsafe {
-        if (*tls).busy != 0 {
+        if (*tls).state != thread::STATE_ACTIVE && !thread::register(tls) {
             return None;
         }
-        (*tls).busy = 1;
+        (*tls).state = thread::STATE_BUSY;
         compiler_fence(Ordering::SeqCst);
-        let state = match (*tls).state {
-            thread::STATE_NEW => thread::register(tls),
-            state => state,
-        };
-        let result = if state == thread::STATE_ACTIVE { Some(f(tls)) } else { None };
+        let result = f(tls);
         compiler_fence(Ordering::SeqCst);
-        (*tls).busy = 0;
-        result
+        (*tls).state = thread::STATE_ACTIVE;
+        Some(result)
     }
 }
 
@@ -107,6 +101,20 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
+    // The flush looks at the pointer; here only its class is needed.
+    if let Some(unit) = window::unit_of(block as usize)
+        && let Some(class) = class_of_slab_block(unit, block as usize)
+        // SAFETY: `with_magazines` gives an ACTIVE, busy block.
+        && let Some(()) = with_magazines(|tls| unsafe { magazine::free(tls, class, block) })
+    {
+        return Ok(());
+    }
+    free_otherwise(block)
+}
+
+/// `free` of what is no slab block, or must not go into a magazine.
+#[inline(never)]
+fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     let pointer = block as usize;
     let wrong = |fault| Misuse { fault, pointer };
     let Some(unit) = window::unit_of(pointer) else {
@@ -120,16 +128,7 @@ pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
         check::dies(block).map_err(wrong)?;
         return spans::free(unit, pointer).map_err(wrong);
     }
-    // The flush looks at the pointer; here only its class is needed.
-    let class = match class_of_slab_block(unit, pointer) {
-        Some(class) => class,
-        None => heap::locate(pointer).map_err(wrong)?.class,
-    };
-    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
-    match with_magazines(|tls| unsafe { magazine::free(tls, class, block) }) {
-        Some(()) => Ok(()),
-        None => single::free(block, None),
-    }
+    single::free(block, None)
 }
 
 /// What the map or the granule table says of a pointer into a slab, as the hit path would read it.
@@ -142,7 +141,7 @@ fn class_of_slab_block(unit: u32, pointer: usize) -> Option<Class> {
         (usize::from(class), usize::from(granule.load(Ordering::Relaxed)))
     };
     match (class, granule) {
-        (0, 0) => None,
+        (0, 0) => None, // also a free run: single-block mode will tell
         (0, granule) => Some(Class::from_index(SMALL_CLASSES + granule)),
         (class, _) => Some(Class::from_index(class)),
     }

@@ -50,8 +50,8 @@ pub(crate) struct Tls {
     pub thread: *mut Thread,
     /// One of the `STATE_` constants of `thread.rs`.
     pub state: usize,
-    /// Non-zero while a slow call of this thread is under way (a signal handler may find it so).
-    pub busy: usize,
+    /// Keeps the block's size a multiple of 16.
+    pub spare: usize,
 }
 
 /// What a registered thread owns, in mapped memory, handed from thread to thread.

@@ -25,6 +25,8 @@ pub(crate) const STATE_REGISTERING: usize = 1;
 pub(crate) const STATE_ACTIVE: usize = 2;
 /// The thread's exit has run, or it could not be registered.
 pub(crate) const STATE_LATE: usize = 3;
+/// ACTIVE, and a slow call is under way: a signal handler that finds it so uses nothing of it.
+pub(crate) const STATE_BUSY: usize = 4;
 
 /// Mappings of records: number k holds 2^k.
 const BLOCKS: usize = 22;
@@ -129,24 +131,27 @@ pub(crate) fn take_record() -> *mut Thread {
     record
 }
 
-/// Makes the calling thread ACTIVE if it can be; its state afterwards.
+/// Makes the calling thread ACTIVE if it is new and can be; whether it is.
 ///
 /// # Safety
-/// `tls` is the calling thread's block, and marked busy.
+/// `tls` is the calling thread's block.
 #[cold]
+#[inline(never)]
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(crate) unsafe fn register(tls: *mut Tls) -> usize {
-    // SAFETY: the block belongs to this thread; `busy` keeps signal handlers in single-block mode.
+pub(crate) unsafe fn register(tls: *mut Tls) -> bool {
+    // SAFETY: the block belongs to this thread; REGISTERING keeps signal handlers and what the
+    // registration calls in single-block mode.
     unsafe {
-        if (*tls).state != STATE_NEW || !crate::init::is_complete() {
-            return (*tls).state;
-        }
-        let record = take_record();
-        if record.is_null() {
-            return STATE_NEW;
+        if (*tls).state != STATE_NEW || crate::check::is_on() || !crate::init::is_complete() {
+            return false;
         }
         (*tls).state = STATE_REGISTERING;
         compiler_fence(Ordering::SeqCst);
+        let record = take_record();
+        if record.is_null() {
+            (*tls).state = STATE_NEW;
+            return false;
+        }
         let registered = crate::init::at_thread_exit(record);
         compiler_fence(Ordering::SeqCst);
         if registered {
@@ -156,7 +161,7 @@ pub(crate) unsafe fn register(tls: *mut Tls) -> usize {
             give_up(record);
             (*tls).state = STATE_LATE;
         }
-        (*tls).state
+        registered
     }
 }
 
@@ -178,17 +183,15 @@ pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
     let record = record.cast::<Thread>();
     // SAFETY: this thread's own block and record.
     unsafe {
-        (*tls).busy += 1;
-        compiler_fence(Ordering::SeqCst);
         if (*tls).thread == record {
+            (*tls).state = STATE_BUSY;
+            compiler_fence(Ordering::SeqCst);
             flush_all(tls);
             (*tls).state = STATE_LATE;
             compiler_fence(Ordering::SeqCst);
             (*tls).thread = hit::dummy_thread();
             give_up(record);
         }
-        compiler_fence(Ordering::SeqCst);
-        (*tls).busy -= 1;
     }
 }
 

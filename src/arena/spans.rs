@@ -27,7 +27,7 @@ pub(crate) fn large() -> usize {
 ///
 /// `size` may be anything above 0; `align` is a power of two. With `zero`, the block reads as zero.
 pub(crate) fn allocate(size: usize, align: usize, zero: bool, token: usize) -> *mut u8 {
-    if size > isize::MAX as usize - align {
+    if size > (isize::MAX as usize).saturating_sub(align) {
         return ptr::null_mut();
     }
     if size <= SPAN_MAX && align <= SPAN_ALIGN_MAX {

@@ -12,10 +12,10 @@ use super::vector::Vector;
 use super::{BATCH, Expanded, Located, Spacing, scalar};
 
 /// Words with so many bits or fewer are expanded bit by bit.
-const SPARSE: usize = 20;
+const SPARSE: usize = 24;
 
 /// So many bits in a row are expanded by adding up, without looking at them.
-const RAMP: usize = 8;
+const RAMP: usize = 16;
 
 /// How many bits are set.
 #[inline(always)]
@@ -65,7 +65,7 @@ pub(super) unsafe fn expand(
     unsafe { expand_featured(local, from_word, k, base, size, out_top) }
 }
 
-/// `expand`: at once where the first word begins with enough bits in a row, as in a slab that was just carved.
+/// `expand`: at once where the first word has enough bits, in a row as in a slab just carved, or dense.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
@@ -80,20 +80,97 @@ unsafe fn expand_featured(
 ) -> Expanded {
     if let Some(word) = local.get(from_word) {
         let bits = word.load(Relaxed);
-        if bits != 0 {
-            let skip = _tzcnt_u64(bits) as usize;
-            let row = bits >> skip;
-            if _tzcnt_u64(!row) as usize >= k {
-                let from = base.wrapping_add((from_word * 64 + skip).wrapping_mul(size));
-                // SAFETY: the k slots are the caller's to write.
-                unsafe { ramp(from, size, k, out_top) };
-                word.store(bits & !(_bzhi_u64(!0, k as u32) << skip), Relaxed);
+        let address = |bit: usize| base.wrapping_add((from_word * 64 + bit).wrapping_mul(size));
+        // SAFETY: the k slots are the caller's to write.
+        unsafe {
+            if bits != 0 {
+                let skip = _tzcnt_u64(bits) as usize;
+                if _tzcnt_u64(!(bits >> skip)) as usize >= k {
+                    ramp(address(skip), size, k, out_top);
+                    word.store(bits & !(_bzhi_u64(!0, k as u32) << skip), Relaxed);
+                    return Expanded { taken: k, next_word: from_word };
+                }
+            }
+            let ones = bits.count_ones() as usize;
+            if ones >= k && ones > SPARSE {
+                let (rest, _) = bytes(bits, address(0), size, out_top.wrapping_sub(k), k);
+                word.store(rest, Relaxed);
                 return Expanded { taken: k, next_word: from_word };
             }
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { expand_words(local, from_word, k, base, size, out_top) }
+    unsafe { expand_sparse(local, from_word, k, base, size, out_top) }
+}
+
+/// `expand` for words of up to four bits; goes over to `expand_words` at the first that has more. Kept apart from it because a loop without calls keeps everything in registers.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(never)]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_sparse(
+    local: &[AtomicU64],
+    from_word: usize,
+    k: usize,
+    base: usize,
+    size: usize,
+    out_top: *mut *mut u8,
+) -> Expanded {
+    let sizes = _mm256_set1_epi64x(size as i64);
+    let step = _mm256_slli_epi64(sizes, 6);
+    let mut first =
+        _mm256_set1_epi64x(base.wrapping_add((from_word * 64).wrapping_mul(size)) as i64);
+    let mut top = out_top;
+    let mut left = k;
+    let mut index = from_word;
+    // SAFETY: index is below the length; the left slots below top are the caller's to write, and four are written
+    // only where four are left.
+    unsafe {
+        while left >= 4 && index < local.len() {
+            let word = local.get_unchecked(index);
+            let bits = word.load(Relaxed);
+            let ones = bits.count_ones() as usize;
+            if ones > 4 {
+                let then = expand_words(local, index, left, base, size, top);
+                return Expanded { taken: k - left + then.taken, next_word: then.next_word };
+            }
+            if ones > 1 {
+                word.store(0, Relaxed);
+                four_bits(bits, first, sizes, top);
+            } else if ones != 0 {
+                word.store(0, Relaxed);
+                one_bit(bits, low_lane(first), size, top);
+            }
+            top = top.sub(ones);
+            left -= ones;
+            first = _mm256_add_epi64(first, step);
+            index += 1;
+        }
+        while left != 0 && index < local.len() {
+            let word = local.get_unchecked(index);
+            let mut bits = word.load(Relaxed);
+            while bits != 0 && left != 0 {
+                bits = one_bit(bits, low_lane(first), size, top);
+                top = top.sub(1);
+                left -= 1;
+            }
+            word.store(bits, Relaxed);
+            if bits != 0 {
+                break;
+            }
+            first = _mm256_add_epi64(first, step);
+            index += 1;
+        }
+    }
+    Expanded { taken: k - left, next_word: index }
+}
+
+/// The lowest lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn low_lane(v: __m256i) -> usize {
+    _mm_cvtsi128_si64(_mm256_castsi256_si128(v)) as usize
 }
 
 /// `expand`, word by word. The next pointer goes below `bottom + left`.
@@ -114,40 +191,22 @@ unsafe fn expand_words(
     let mut left = k;
     let mut index = from_word;
     let mut first = base.wrapping_add(from_word.wrapping_mul(64).wrapping_mul(size));
-    // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write, and four
-    // are written only where four are left.
+    // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write.
     unsafe {
-        while left >= 4 && index < local.len() {
+        while left != 0 && index < local.len() {
             let word = local.get_unchecked(index);
             let bits = word.load(Relaxed);
-            let ones = bits.count_ones() as usize;
-            let top = bottom.add(left);
-            if ones > 4 {
-                let (rest, still) = many_bits(bits, ones, first, size, bottom, left);
+            if bits != 0 {
+                let (rest, still) = if bits.count_ones() > 4 {
+                    many_bits(bits, first, size, bottom, left)
+                } else {
+                    few_bits(bits, first, size, bottom, left)
+                };
                 word.store(rest, Relaxed);
                 left = still;
                 if rest != 0 {
                     break;
                 }
-            } else if ones > 2 {
-                word.store(0, Relaxed);
-                few_bits::<4>(bits, first, size, top);
-                left -= ones;
-            } else if ones > 0 {
-                word.store(0, Relaxed);
-                few_bits::<2>(bits, first, size, top);
-                left -= ones;
-            }
-            index += 1;
-            first = first.wrapping_add(64 * size);
-        }
-        while left != 0 && index < local.len() {
-            let word = local.get_unchecked(index);
-            let (rest, still) = one_by_one(word.load(Relaxed), first, size, bottom, left);
-            word.store(rest, Relaxed);
-            left = still;
-            if rest != 0 {
-                break;
             }
             index += 1;
             first = first.wrapping_add(64 * size);
@@ -156,45 +215,73 @@ unsafe fn expand_words(
     Expanded { taken: k - left, next_word: index }
 }
 
-/// Writes the addresses of the lowest `N` bits below `top`, whether there are so many or not (what is not a bit is
+/// Writes the addresses of the lowest four bits below `top`, whether there are so many or not (what is not a bit is
 /// overwritten later); returns the other bits.
 ///
+/// The four bit numbers travel in one register to be multiplied at once: scalar multiplication competes with `tzcnt`
+/// for the same port.
+///
 /// # Safety
-/// `N` slots below `top` are the caller's to write.
+/// Four slots below `top` are the caller's to write.
 #[inline]
-#[target_feature(enable = "bmi1")]
-unsafe fn few_bits<const N: usize>(
+#[target_feature(enable = "avx2,bmi1")]
+pub(super) unsafe fn four_bits(
     mut bits: u64,
-    first: usize,
-    size: usize,
+    first: __m256i,
+    sizes: __m256i,
     top: *mut *mut u8,
 ) -> u64 {
-    for slot in 1..=N {
-        let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
-        // SAFETY: one of the N slots.
-        unsafe { top.sub(slot).write(pointer(address)) };
+    let mut packed = _tzcnt_u64(bits);
+    for _ in 1..4 {
         bits = _blsr_u64(bits);
+        packed = packed << 16 | _tzcnt_u64(bits);
     }
-    bits
+    let numbers = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128(packed.cast_signed()));
+    let addresses = _mm256_add_epi64(_mm256_mul_epu32(numbers, sizes), first);
+    // SAFETY: the four slots.
+    unsafe { _mm256_storeu_si256(top.sub(4).cast(), addresses) };
+    _blsr_u64(bits)
 }
 
-/// A word bit by bit, to the last slot. Returns the bits and the slots that are left.
+/// Writes the address of the lowest bit below `top`; returns the other bits.
+///
+/// # Safety
+/// A slot below `top` is the caller's to write.
+#[inline]
+#[target_feature(enable = "bmi1")]
+pub(super) unsafe fn one_bit(bits: u64, first: usize, size: usize, top: *mut *mut u8) -> u64 {
+    let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
+    // SAFETY: the slot.
+    unsafe { top.sub(1).write(pointer(address)) };
+    _blsr_u64(bits)
+}
+
+/// A word four by four, and bit by bit to the last slot. Returns the bits and the slots that are left.
 ///
 /// # Safety
 /// `left` slots from `bottom` on are the caller's to write.
 #[inline]
-#[target_feature(enable = "bmi1")]
-unsafe fn one_by_one(
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+unsafe fn few_bits(
     mut bits: u64,
     first: usize,
     size: usize,
     bottom: *mut *mut u8,
     mut left: usize,
 ) -> (u64, usize) {
-    while bits != 0 && left != 0 {
-        // SAFETY: left counts the slots.
-        unsafe { bits = few_bits::<1>(bits, first, size, bottom.add(left)) };
-        left -= 1;
+    let sizes = _mm256_set1_epi64x(size as i64);
+    let all = _mm256_set1_epi64x(first as i64);
+    // SAFETY: left counts the slots; four are written only where four are left.
+    unsafe {
+        while bits != 0 && left >= 4 {
+            let ones = bits.count_ones() as usize;
+            bits = four_bits(bits, all, sizes, bottom.add(left));
+            left -= ones.min(4);
+        }
+        while bits != 0 && left != 0 {
+            bits = one_bit(bits, first, size, bottom.add(left));
+            left -= 1;
+        }
     }
     (bits, left)
 }
@@ -207,7 +294,6 @@ unsafe fn one_by_one(
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 unsafe fn many_bits(
     mut bits: u64,
-    mut ones: usize,
     first: usize,
     size: usize,
     bottom: *mut *mut u8,
@@ -225,20 +311,14 @@ unsafe fn many_bits(
             ramp(first.wrapping_add(skip * size), size, n, bottom.add(left));
             left -= n;
             bits &= !(!0u64 >> (64 - n) << skip);
-            ones -= n;
             if left == 0 || bits == 0 {
                 return (bits, left);
             }
         }
-        if ones > SPARSE {
+        if bits.count_ones() as usize > SPARSE {
             return bytes(bits, first, size, bottom, left);
         }
-        while bits != 0 && left >= 4 {
-            bits = few_bits::<4>(bits, first, size, bottom.add(left));
-            left -= ones.min(4);
-            ones = ones.saturating_sub(4);
-        }
-        one_by_one(bits, first, size, bottom, left)
+        few_bits(bits, first, size, bottom, left)
     }
 }
 

@@ -5,8 +5,8 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::avx2_batch::{four_bits, one_bit};
 use super::dispatch::HaveAvx512;
-use super::expand::pointer;
 use super::vector::Vector;
 use super::{BATCH, Expanded, Located, Spacing, scalar};
 
@@ -63,13 +63,17 @@ static NUMBERS: [u8; 64] = {
 /// The lowest byte of each 64-bit lane.
 const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
 
-/// Bit numbers for byte permutations: lane by lane the next eight, the first in the highest lane.
-static TURNED: [[u64; 8]; 4] = [
-    [7, 6, 5, 4, 3, 2, 1, 0],
-    [15, 14, 13, 12, 11, 10, 9, 8],
-    [23, 22, 21, 20, 19, 18, 17, 16],
-    [31, 30, 29, 28, 27, 26, 25, 24],
-];
+/// Byte permutations that spread the next eight bytes over the lanes, the first into the highest lane. The other bytes
+/// come from byte 63, which is 0 where no more than 63 bits were packed.
+static TURNED: [[u8; 64]; 4] = {
+    let mut turned = [[63; 64]; 4];
+    let mut i = 0;
+    while i < 32 {
+        turned[i / 8][8 * (7 - i % 8)] = i as u8;
+        i += 1;
+    }
+    turned
+};
 
 /// `expand`: at once where the first word has enough bits.
 ///
@@ -96,25 +100,35 @@ unsafe fn expand_featured(
             word.store(bits ^ take, Relaxed);
             let first = base.wrapping_add((from_word * 64).wrapping_mul(size));
             let (first, sizes) = (_mm512_set1_epi64(first as i64), _mm512_set1_epi64(size as i64));
-            // A bit for each slot, the highest first; none below the k.
-            let slots = (0xffff_ffff_0000_0000u64 >> k) as u32;
-            // SAFETY: reads the tables; writes through masks that have no slot below the k.
+            // SAFETY: reads the tables; writes whole vectors of eight slots where there are more than eight, and the
+            // last one to eight through a mask.
             unsafe {
                 let numbers = _mm512_loadu_si512(NUMBERS.as_ptr().cast());
                 let packed = _mm512_maskz_compress_epi8(take, numbers);
-                let eight = |i: usize, slots: u32| {
+                let eight = |i: usize| {
                     let from = _mm512_loadu_si512(TURNED.as_ptr().add(i).cast());
-                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
-                    let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
-                    let to = out_top.wrapping_sub(8 + 8 * i).cast();
-                    _mm512_mask_storeu_epi64(to, slots as __mmask8, addresses);
+                    let lanes = _mm512_permutexvar_epi8(from, packed);
+                    _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first)
                 };
-                eight(0, slots >> 24);
-                if k > 8 {
-                    eight(1, slots >> 16);
-                    if k > 16 {
-                        eight(2, slots >> 8);
-                        eight(3, slots);
+                let last = |i: usize| {
+                    let mask = (0xff00u32 >> (k - 8 * i)) as __mmask8;
+                    let to = out_top.wrapping_sub(8 + 8 * i).cast();
+                    _mm512_mask_storeu_epi64(to, mask, eight(i));
+                };
+                if k <= 8 {
+                    last(0);
+                } else {
+                    _mm512_storeu_si512(out_top.sub(8).cast(), eight(0));
+                    if k <= 16 {
+                        last(1);
+                    } else {
+                        _mm512_storeu_si512(out_top.sub(16).cast(), eight(1));
+                        if k <= 24 {
+                            last(2);
+                        } else {
+                            _mm512_storeu_si512(out_top.sub(24).cast(), eight(2));
+                            last(3);
+                        }
                     }
                 }
             }
@@ -156,10 +170,14 @@ unsafe fn expand_words(
             let mut ones = bits.count_ones() as usize;
             if ones == 1 {
                 word.store(0, Relaxed);
+                one_bit(bits, first, size, bottom.add(left));
                 left -= 1;
-                bottom
-                    .add(left)
-                    .write(pointer(first.wrapping_add(_tzcnt_u64(bits) as usize * size)));
+            } else if ones <= 4 && left >= 4 {
+                // Cheaper than packing; what is not a bit is overwritten later.
+                word.store(0, Relaxed);
+                let first = _mm256_set1_epi64x(first as i64);
+                four_bits(bits, first, _mm512_castsi512_si256(sizes), bottom.add(left));
+                left -= ones;
             } else if ones != 0 {
                 let mut take = bits;
                 if ones > left {

@@ -129,6 +129,36 @@ pub fn set_plain(word: &AtomicU64, bits: u64) -> u64 {
     old & bits
 }
 
+/// Sets one bit, `index` modulo 64, by a plain load and store, and returns whether it was set before (a double free).
+/// For the only writer of the word: the holder of its heap's lock.
+#[inline(always)]
+pub fn set_bit(word: &AtomicU64, index: u32) -> bool {
+    cfg_if::cfg_if! {
+        if #[cfg(target_arch = "x86_64")] {
+            // One instruction tells of the old bit while it sets the new one, which no combination of Rust's operators
+            // becomes: LLVM tests the bit apart.
+            // SAFETY: reads and writes the word, which only the caller writes; aligned eight-byte moves, as a relaxed
+            // load and store would be.
+            unsafe {
+                core::arch::asm!(
+                    "mov {bits}, [{word}]",
+                    "bts {bits}, {index:r}",
+                    "mov [{word}], {bits}",
+                    "jc {was_set}",
+                    bits = out(reg) _,
+                    word = in(reg) word.as_ptr(),
+                    index = in(reg) index,
+                    was_set = label { return true },
+                    options(nostack),
+                );
+            }
+            false
+        } else {
+            set_plain(word, 1 << (index % 64)) != 0
+        }
+    }
+}
+
 /// Adds `bits` to a word that others write too, and returns the word as it was: in a correct program none of `bits`
 /// was set, so that adding sets them in one instruction; one that was set is a double free, and the word is spoilt.
 #[inline(always)]

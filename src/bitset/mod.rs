@@ -46,7 +46,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64};
 
 pub use dispatch::{Backend, backend, set_backend};
 pub use engine::{Engine, engine};
-pub use locate::{BATCH, Group, Located, Spacing, merge, set_plain, set_shared};
+pub use locate::{BATCH, Group, Located, Spacing, merge, set_bit, set_plain, set_shared};
 
 /// What [`Engine::expand`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

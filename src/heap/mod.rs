@@ -7,6 +7,7 @@
 mod flush;
 mod hint;
 mod lock;
+mod mark;
 mod remote;
 mod run;
 mod slab;

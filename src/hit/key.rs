@@ -54,7 +54,7 @@ const fn dummy() -> *mut Thread {
 }
 
 const fn fresh(thread: *mut Thread, state: usize) -> Tls {
-    Tls { tops: [top(); SMALL_CLASSES + 1], thread, state, busy: 0 }
+    Tls { tops: [top(); SMALL_CLASSES + 1], thread, state, spare: 0 }
 }
 
 /// The window's description.
@@ -145,7 +145,7 @@ unsafe extern "C" fn on_exit(block: *mut c_void) {
     if !ptr::eq(block, &raw const LATE.0) {
         // SAFETY: the exiting thread's own block and record.
         unsafe {
-            (*block).busy += 1;
+            (*block).state = thread::STATE_BUSY;
             compiler_fence(Ordering::SeqCst);
             thread::flush_all(block);
         }
