@@ -69,7 +69,8 @@ pub(crate) struct Thread {
     pub next: AtomicU32,
     /// Position in the table of records.
     pub index: u32,
-    /// Depth of each class's magazine in blocks, 0 until the class is first used.
+    /// Depth of each class's magazine in blocks in bits 0..5, 0 until the class is first used; bit 7
+    /// set if the last slow call was a flush.
     pub depths: [AtomicU8; CLASSES + 3],
     /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
     pub magazines: [Magazine; CLASSES],

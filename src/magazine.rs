@@ -6,17 +6,28 @@
 //! misses every hit of that class instead of seeing half a change.
 //!
 //! Depth follows demand: 4 blocks at first, doubled at each refill and flush, at most 31 and at
-//! most 16 KiB of blocks (but 2).
+//! most 16 KiB of blocks (but 2). How much moves follows it too: a class that was refilled last time
+//! is filled up, one that was flushed last time is filled half; a class that was flushed last time
+//! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in
+//! the middle, far from both ends.
 
 use crate::heap::{self, Batch};
 use crate::hit::{self, is_dummy};
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::ptr;
-use core::sync::atomic::{Ordering, compiler_fence};
+use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;
+/// Bit of a depth byte: the last slow call was a flush.
+const FLUSHED: u8 = 0x80;
+
+/// The depth in a depth byte.
+#[inline(always)]
+pub(crate) fn depth_of(byte: u8) -> usize {
+    usize::from(byte & !FLUSHED)
+}
 
 /// A class's magazine of an ACTIVE thread.
 struct Mag {
@@ -64,18 +75,29 @@ impl Mag {
         self.set_top(hit::dummy_top());
     }
 
-    fn depth(&self) -> usize {
+    fn depth_byte(&self) -> &AtomicU8 {
         // SAFETY: the thread's own record; the class is within the array by the type.
-        usize::from(unsafe { (&(*self.thread).depths)[self.class.index()].load(Ordering::Relaxed) })
+        unsafe { (*self.thread).depths.get_unchecked(self.class.index()) }
     }
 
-    /// Doubles the depth, from `FIRST_DEPTH` to the class's most. The magazine is being rebuilt.
-    fn deepen(&self) -> usize {
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        depth_of(self.depth_byte().load(Ordering::Relaxed))
+    }
+
+    /// Whether the class's last slow call was a flush.
+    #[inline(always)]
+    fn was_flushed(&self) -> bool {
+        self.depth_byte().load(Ordering::Relaxed) & FLUSHED != 0
+    }
+
+    /// Doubles the depth, from `FIRST_DEPTH` to the class's most, and notes which way the blocks
+    /// went. The magazine is being rebuilt.
+    #[inline(always)]
+    fn deepen(&self, flushed: bool) -> usize {
         let depth = (self.depth() * 2).max(FIRST_DEPTH).min(self.class.max_depth());
-        // SAFETY: as in `depth`.
-        unsafe {
-            (&(*self.thread).depths)[self.class.index()].store(depth as u8, Ordering::Relaxed)
-        };
+        let byte = depth as u8 | if flushed { FLUSHED } else { 0 };
+        self.depth_byte().store(byte, Ordering::Relaxed);
         depth
     }
 
@@ -129,15 +151,18 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
         }
         mag.close();
     }
-    let depth = mag.deepen();
+    // All that it holds while the class only takes; half, with room for frees, after a flush.
+    let flushed = mag.was_flushed();
+    let depth = mag.deepen(false);
+    let want = if flushed { depth.div_ceil(2) } else { depth };
     // SAFETY: the magazine is this thread's, its top is on the dummy, and a depth is below SLOTS.
     let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS)) };
     let home = mag.home();
     let mut got = home;
-    let mut filled = heap::refill(&mut got, class, depth, &mut batch);
+    let mut filled = heap::refill(&mut got, class, want, &mut batch);
     if !filled {
         // SAFETY: the caller's contract.
-        filled = unsafe { refill_again(tls, class, depth, &mut got, &mut batch) };
+        filled = unsafe { refill_again(tls, class, want, &mut got, &mut batch) };
     }
     if got != home {
         mag.set_home(got);
@@ -169,14 +194,14 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
 unsafe fn refill_again(
     tls: *mut Tls,
     class: Class,
-    depth: usize,
+    want: usize,
     home: &mut u32,
     batch: &mut Batch,
 ) -> bool {
     // SAFETY: the caller's contract.
     unsafe { crate::thread::flush_all(tls) };
     heap::reclaim();
-    heap::refill(home, class, depth, batch)
+    heap::refill(home, class, want, batch)
 }
 
 /// Frees a block of `class`, not NULL, after a miss.
@@ -189,7 +214,7 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     let top = mag.top();
     if is_dummy(top) {
         if mag.depth() == 0 {
-            mag.deepen();
+            mag.deepen(false);
         }
         // SAFETY: the magazine is this thread's and empty; its depth is at least 2.
         unsafe {
@@ -208,10 +233,10 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
         mag.set_top(top.wrapping_add(1));
         return;
     }
-    // Full: the older half goes back. The top is on the dummy meanwhile, so the slots are this
+    // Full: the older half goes back, or the older seven eighths while the class only gives. The top is on the dummy meanwhile, so the slots are this
     // call's alone, and a vanished thread's copy of them is never looked at.
     let depth = mag.depth();
-    let kept = depth / 2;
+    let kept = if mag.was_flushed() { depth / 8 } else { depth / 2 };
     mag.close();
     let first = mag.slot(SLOTS - depth);
     let home = mag.home();
@@ -221,18 +246,14 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     if got != home {
         mag.set_home(got);
     }
-    // The newer half moves down to the bottom of the new depth.
-    mag.deepen();
+    // The newer blocks move down to the bottom of the new depth.
+    mag.deepen(true);
     // SAFETY: as above; the new depth is not less than the old one, and kept + 1 not more than it.
     unsafe {
         let bottom = mag.bottom();
         let newer = mag.slot(SLOTS - kept);
-        if kept == MAX_DEPTH / 2 {
-            // The full depth, known to the compiler.
-            let whole = newer.cast::<[*mut u8; MAX_DEPTH / 2]>().read();
-            bottom.add(1).cast::<[*mut u8; MAX_DEPTH / 2]>().write(whole);
-        } else {
-            ptr::copy(newer, bottom.add(1), kept);
+        for index in 0..kept {
+            bottom.add(1 + index).write(newer.add(index).read());
         }
         bottom.write(ptr::null_mut());
         bottom.add(kept + 1).write(block);

@@ -220,7 +220,7 @@ pub(crate) fn cached_bound(record: &Thread) -> usize {
     let depths = record.depths.iter().take(CLASSES).enumerate().skip(1);
     depths
         .map(|(class, depth)| {
-            usize::from(depth.load(Ordering::Relaxed)) * Class::from_index(class).size()
+            magazine::depth_of(depth.load(Ordering::Relaxed)) * Class::from_index(class).size()
         })
         .sum()
 }

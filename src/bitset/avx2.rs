@@ -65,6 +65,17 @@ macro_rules! fold4_pairs {
     }};
 }
 
+/// Two bits for each word of four vectors that is not all ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pack_zeros([a, b, c, d]: [__m256i; 4]) -> u64 {
+    // Two bytes a word after packing, but in the order a01 b01 c01 d01 a23 b23 c23 d23: packing works by halves.
+    let mixed = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let zeros = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(mixed, order));
+    u64::from(!zeros.cast_unsigned())
+}
+
 impl Vector for __m256i {
     const WORDS: usize = 4;
     const LANE_SHIFT: u32 = 1;
@@ -190,13 +201,30 @@ impl Vector for __m256i {
     #[target_feature(enable = "avx2")]
     unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
         let zero = _mm256_setzero_si256();
-        let ab = _mm256_packs_epi32(_mm256_cmpeq_epi64(a, zero), _mm256_cmpeq_epi64(b, zero));
-        let cd = _mm256_packs_epi32(_mm256_cmpeq_epi64(c, zero), _mm256_cmpeq_epi64(d, zero));
-        // Two bytes a word now, but in the order a01 b01 c01 d01 a23 b23 c23 d23: packing works by halves.
-        let mixed = _mm256_packs_epi16(ab, cd);
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        let zeros = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(mixed, order));
-        u64::from(!zeros.cast_unsigned())
+        pack_zeros([a, b, c, d].map(|v| _mm256_cmpeq_epi64(v, zero)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn lanes4_at(from: *const AtomicU64) -> u64 {
+        let (a, b, c, d);
+        // SAFETY: reads 128 bytes, which the caller covers.
+        unsafe {
+            asm!(
+                "vpcmpeqq {a}, {zero}, [{p}]",
+                "vpcmpeqq {b}, {zero}, [{p} + 32]",
+                "vpcmpeqq {c}, {zero}, [{p} + 64]",
+                "vpcmpeqq {d}, {zero}, [{p} + 96]",
+                a = out(ymm_reg) a,
+                b = out(ymm_reg) b,
+                c = out(ymm_reg) c,
+                d = lateout(ymm_reg) d,
+                zero = in(ymm_reg) _mm256_setzero_si256(),
+                p = in(reg) from,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        pack_zeros([a, b, c, d])
     }
 
     #[inline]

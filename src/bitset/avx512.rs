@@ -71,6 +71,15 @@ macro_rules! fold4_pairs {
     }};
 }
 
+/// Four masks of eight in a row.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pack([a, b, c, d]: [__mmask8; 4]) -> u64 {
+    let low = _mm512_kunpackb(b.into(), a.into());
+    let high = _mm512_kunpackb(d.into(), c.into());
+    u64::from(_mm512_kunpackw(high.into(), low.into()))
+}
+
 impl Vector for __m512i {
     const WORDS: usize = 8;
     const LANE_SHIFT: u32 = 0;
@@ -194,13 +203,32 @@ impl Vector for __m512i {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
-        let low =
-            u64::from(_mm512_test_epi64_mask(a, a)) | u64::from(_mm512_test_epi64_mask(b, b)) << 8;
-        let high =
-            u64::from(_mm512_test_epi64_mask(c, c)) | u64::from(_mm512_test_epi64_mask(d, d)) << 8;
-        low | high << 16
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn lanes4(four: [Self; 4]) -> u64 {
+        pack(four.map(|v| _mm512_test_epi64_mask(v, v)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn lanes4_at(from: *const AtomicU64) -> u64 {
+        let (a, b, c, d);
+        // SAFETY: reads 256 bytes, which the caller covers.
+        unsafe {
+            asm!(
+                "vptestmq {a}, {ones}, [{p}]",
+                "vptestmq {b}, {ones}, [{p} + 64]",
+                "vptestmq {c}, {ones}, [{p} + 128]",
+                "vptestmq {d}, {ones}, [{p} + 192]",
+                a = out(kreg) a,
+                b = out(kreg) b,
+                c = out(kreg) c,
+                d = out(kreg) d,
+                ones = in(zmm_reg) _mm512_set1_epi64(-1),
+                p = in(reg) from,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        pack([a, b, c, d])
     }
 
     #[inline]

@@ -14,6 +14,9 @@ use super::{avx2, avx512};
 /// Bitmaps up to so many words take the inlined scalar loop on every backend: a call into vector code costs more.
 const SMALL: usize = 8;
 
+/// Bitmaps of fewer words are searched four words at a time: a few vectors one by one are no faster.
+const MIDDLE: usize = 16;
+
 /// The instruction set chosen, with the proof that the CPU has it. One byte: fetch it once per refill, flush or search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine(Isa);
@@ -59,6 +62,9 @@ impl Engine {
     pub fn first_set(self, words: &[AtomicU64]) -> Option<usize> {
         if words.len() <= SMALL {
             return scalar::first_set_small(words);
+        }
+        if words.len() < MIDDLE {
+            return scalar::first_set(words);
         }
         on!(self, first_set(words))
     }
@@ -186,6 +192,14 @@ impl Engine {
             return run::short(words, n as u32, starts);
         }
         on!(self, short_run(words, n as u32, starts))
+    }
+
+    /// The lowest run of 64 set bits in the words from that of bit `from` on, if vectors find it.
+    #[inline]
+    pub(super) fn full_row(self, words: &[AtomicU64], from: usize) -> Option<usize> {
+        let first = from / 64;
+        let bit = on!(self, short_run(words.get(first..)?, 64, !0))?;
+        Some(first * 64 + bit)
     }
 
     /// The highest word that is not all ones, as an index.

@@ -202,6 +202,26 @@ impl Vector for uint64x2_t {
 
     #[inline]
     #[target_feature(enable = "neon")]
+    unsafe fn lanes4_at(from: *const AtomicU64) -> u64 {
+        let (a, b, c, d);
+        // SAFETY: reads 64 bytes, which the caller covers.
+        unsafe {
+            asm!(
+                "ldp {a:q}, {b:q}, [{p}]",
+                "ldp {c:q}, {d:q}, [{p}, 32]",
+                a = out(vreg) a,
+                b = out(vreg) b,
+                c = lateout(vreg) c,
+                d = lateout(vreg) d,
+                p = in(reg) from,
+                options(nostack, preserves_flags, readonly),
+            );
+            Self::lanes4([a, b, c, d])
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
     unsafe fn bytes_at_least(self, least: Self) -> u64 {
         let at_least = vcgeq_u8(vreinterpretq_u8_u64(self), vreinterpretq_u8_u64(least));
         // Narrowing by a shift leaves four bits for each byte: the cheapest mask that NEON has.

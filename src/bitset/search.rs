@@ -6,6 +6,9 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::vector::{Vector, first_lane, last_lane};
 
+/// From so many vectors on a search begins with steps of sixteen.
+const LONG: usize = 160;
+
 /// What a forward search reads.
 ///
 /// # Safety
@@ -13,6 +16,8 @@ use super::vector::{Vector, first_lane, last_lane};
 trait Source<V> {
     unsafe fn word(&self, at: usize) -> u64;
     unsafe fn one(&self, at: usize) -> V;
+    /// The words of four vectors that are not 0, as `Vector::lanes4` has them.
+    unsafe fn lanes4(&self, at: usize) -> u64;
     /// The OR of four vectors, and of the next four.
     unsafe fn eight(&self, at: usize) -> (V, V);
 }
@@ -32,6 +37,12 @@ impl<V: Vector> Source<V> for Single {
     unsafe fn one(&self, at: usize) -> V {
         // SAFETY: within the bitmap; the features are the caller's.
         unsafe { V::load(self.0.add(at)) }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes4(&self, at: usize) -> u64 {
+        // SAFETY: within the bitmap; the features are the caller's.
+        unsafe { V::lanes4_at(self.0.add(at)) }
     }
 
     #[inline(always)]
@@ -59,29 +70,21 @@ impl<V: Vector> Source<V> for Common {
     }
 
     #[inline(always)]
+    unsafe fn lanes4(&self, at: usize) -> u64 {
+        let w = V::WORDS;
+        // SAFETY: within both bitmaps; the features are the caller's.
+        unsafe {
+            V::lanes4([self.one(at), self.one(at + w), self.one(at + 2 * w), self.one(at + 3 * w)])
+        }
+    }
+
+    #[inline(always)]
     unsafe fn eight(&self, at: usize) -> (V, V) {
         let then = at + 4 * V::WORDS;
         // SAFETY: within both bitmaps; the features are the caller's.
         unsafe {
             (V::meet4(self.0.add(at), self.1.add(at)), V::meet4(self.0.add(then), self.1.add(then)))
         }
-    }
-}
-
-/// Four vectors from word `at` on.
-///
-/// # Safety
-/// As for `Source`.
-#[inline(always)]
-unsafe fn four<V: Vector, S: Source<V>>(source: &S, at: usize) -> [V; 4] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        [
-            source.one(at),
-            source.one(at + V::WORDS),
-            source.one(at + 2 * V::WORDS),
-            source.one(at + 3 * V::WORDS),
-        ]
     }
 }
 
@@ -101,12 +104,22 @@ unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> 
     // SAFETY: eight vectors are read where eight are left, four where four are, one where one is; the features are
     // the caller's.
     unsafe {
+        // Long stretches of nothing: sixteen vectors to the test, until one of them holds something.
+        if n >= LONG * w {
+            while i <= n - 16 * w {
+                let ((a, b), (c, d)) = (source.eight(i), source.eight(i + 8 * w));
+                if a.or(b).or(c.or(d)).any() {
+                    break;
+                }
+                i += 16 * w;
+            }
+        }
         if n >= 8 * w {
             while i <= n - 8 * w {
                 let (low, high) = source.eight(i);
                 if low.or(high).any() {
                     let at = if low.any() { i } else { i + 4 * w };
-                    let lanes = V::lanes4(four(source, at));
+                    let lanes = source.lanes4(at);
                     let found = first_lane(lanes, V::LANE_SHIFT, at, confirm);
                     if found.is_some() {
                         return found;
@@ -118,7 +131,7 @@ unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> 
             }
         }
         while n - i >= 4 * w {
-            let lanes = V::lanes4(four(source, i));
+            let lanes = source.lanes4(i);
             let found = first_lane(lanes, V::LANE_SHIFT, i, confirm);
             if found.is_some() {
                 return found;
@@ -178,7 +191,7 @@ pub(super) unsafe fn last_set<V: Vector>(words: &[AtomicU64]) -> Option<usize> {
             let (low, high) = V::or8(source.0.add(n - 8 * w));
             if low.or(high).any() {
                 n -= if high.any() { 4 * w } else { 8 * w };
-                let lanes = V::lanes4(four(&source, n));
+                let lanes = V::lanes4_at(source.0.add(n));
                 let found = last_lane(lanes, V::LANE_SHIFT, n, confirm);
                 if found.is_some() {
                     return found;
@@ -189,7 +202,7 @@ pub(super) unsafe fn last_set<V: Vector>(words: &[AtomicU64]) -> Option<usize> {
         }
         while n >= 4 * w {
             n -= 4 * w;
-            let found = last_lane(V::lanes4(four(&source, n)), V::LANE_SHIFT, n, confirm);
+            let found = last_lane(V::lanes4_at(source.0.add(n)), V::LANE_SHIFT, n, confirm);
             if found.is_some() {
                 return found;
             }

@@ -52,6 +52,8 @@ pub(super) trait Vector: Copy {
     unsafe fn lanes(self) -> u64;
     /// Bit i << LANE_SHIFT (and any others of that lane): word i of the four vectors is not 0.
     unsafe fn lanes4(four: [Self; 4]) -> u64;
+    /// The same of four vectors in memory that follow each other.
+    unsafe fn lanes4_at(from: *const AtomicU64) -> u64;
     /// Bit i << BYTE_SHIFT (and any others of that lane): byte i is at least byte i of `least`.
     unsafe fn bytes_at_least(self, least: Self) -> u64;
 }
