@@ -154,9 +154,9 @@ pub(crate) fn free_sized(block: *mut u8, size: usize, align: usize) -> Result<()
     let pointer = block as usize;
     let wrong = |fault| Misuse { fault, pointer };
     let Some(class) = Class::of(round(size, align)) else {
-        // Large: the size must at least be a large one, and in checked mode the very one.
-        let (_, asked) = large_sizes(pointer).map_err(wrong)?;
-        if check::is_on() && asked != size {
+        // Large: a size that the block has room for, and in checked mode the very one.
+        let (usable, asked) = large_sizes(pointer).map_err(wrong)?;
+        if size < asked || size > if check::is_on() { asked } else { usable } {
             return Err(wrong(Fault::WrongSize));
         }
         return free(block);

@@ -197,6 +197,7 @@ pub(crate) mod free_large {
 ///
 /// # Safety
 /// `block` is NULL or a block of the caller's.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 pub(crate) unsafe extern "C" fn free_cold(block: *mut u8) {
     if !block.is_null() {
         done(block::free(block));

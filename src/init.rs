@@ -153,6 +153,10 @@ pub(crate) fn key() -> libc::pthread_key_t {
 }
 
 /// Has `record` given back when the calling thread exits. May call `calloc` on its way.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "threads are registered by the key there: hit/key.rs")
+)]
 pub(crate) fn at_thread_exit(record: *mut Thread) -> bool {
     // SAFETY: COMPLETE, so the settings are final.
     let settings = unsafe { &*SETTINGS.0.get() };

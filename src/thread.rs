@@ -20,6 +20,10 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fen
 /// The thread has made no slow call yet.
 pub(crate) const STATE_NEW: usize = 0;
 /// The thread is telling the system that it wants to know of its exit.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "threads are registered by the key there: hit/key.rs")
+)]
 pub(crate) const STATE_REGISTERING: usize = 1;
 /// The thread has a record and magazines.
 pub(crate) const STATE_ACTIVE: usize = 2;
@@ -165,6 +169,15 @@ pub(crate) unsafe fn register(tls: *mut Tls) -> bool {
     }
 }
 
+/// Blocks that are reached by a key are ACTIVE from the start (`hit/key.rs`).
+///
+/// # Safety
+/// None needed.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) unsafe fn register(_: *mut Tls) -> bool {
+    false
+}
+
 /// Gives a record back that no thread uses any more.
 pub(crate) fn give_up(record: *mut Thread) {
     // SAFETY: the caller holds the record.
@@ -178,6 +191,10 @@ pub(crate) fn give_up(record: *mut Thread) {
 ///
 /// # Safety
 /// Called by the system on the exiting thread, with the record it registered.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "threads are registered by the key there: hit/key.rs")
+)]
 pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
     let tls = hit::tls();
     let record = record.cast::<Thread>();

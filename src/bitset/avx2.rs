@@ -1,5 +1,6 @@
 //! The AVX2 backend: four words to the vector, sixteen to the step.
-//! Searches are those of `vector`; expanding and locating, which have no common shape, are in `avx2_batch`.
+//! Searches are those of `vector`; expanding and locating, which have no common shape, are in `avx2_expand` and
+//! `avx2_locate`.
 //! `engine` calls it with a token that proves AVX2, BMI1, BMI2 and POPCNT.
 
 use core::arch::asm;
@@ -10,7 +11,8 @@ use super::dispatch::HaveAvx2;
 use super::vector::{Vector, entries};
 use super::{search, vector_run};
 
-pub(super) use super::avx2_batch::{count, expand, locate};
+pub(super) use super::avx2_expand::expand;
+pub(super) use super::avx2_locate::{count, locate};
 
 entries!(HaveAvx2, __m256i, "avx2,bmi1,bmi2,popcnt");
 

@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::avx2_batch::{four_bits, one_bit};
+use super::avx2_expand::{four_bits, one_bit};
 use super::dispatch::HaveAvx512;
 use super::vector::Vector;
 use super::{BATCH, Expanded, Located, Spacing, scalar};

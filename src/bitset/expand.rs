@@ -1,6 +1,6 @@
 //! What the backends that expand bits share: the table that does it by the byte, and the pointer made in the end.
 //! A byte of a bitmap selects eight bit numbers, so placed that the lowest set bit comes out in the highest lane:
-//! a magazine is filled from its top downward. `avx2_batch` reads the table.
+//! a magazine is filled from its top downward. `avx2_expand` reads the table.
 
 /// The pointer with that address: every block lies in mappings whose provenance is exposed.
 #[inline(always)]

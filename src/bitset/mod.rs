@@ -31,7 +31,8 @@ cfg_if::cfg_if! {
         mod vector;
         mod vector_run;
         mod avx2;
-        mod avx2_batch;
+        mod avx2_expand;
+        mod avx2_locate;
         mod avx512;
         mod avx512_batch;
     } else if #[cfg(all(target_arch = "aarch64", target_endian = "little"))] {

@@ -60,15 +60,18 @@ pub(super) fn short_at(words: &[AtomicU64], i: usize, n: u32, starts: u64) -> Op
     (found != 0).then(|| i * 64 + found.trailing_zeros() as usize)
 }
 
-/// Up to so many bits vectors look for 64 in a row first: faster than looking at one word in n / 64.
+/// Up to so many bits 64 in a row are looked for first: faster than looking at one word in n / 64.
 const ROWS: usize = 2048;
+/// The same for the scalar backend.
+const SCALAR_ROWS: usize = 256;
 
 /// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64; n bits fit into the words.
 ///
 /// Looks at the end of each place first: the highest zero there says where the next place begins, mostly n bits on.
 pub(super) fn long(engine: Engine, words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
     let total = words.len().checked_mul(64)?;
-    let by_rows = (65..=ROWS).contains(&n) && align <= 64 && engine.backend() != Backend::Scalar;
+    let rows = if engine.backend() == Backend::Scalar { SCALAR_ROWS } else { ROWS };
+    let by_rows = (65..=rows).contains(&n) && align <= 64;
     let mut start = 0usize;
     let mut sure = 0; // the bits from start up to here are known to be ones
     while n <= total.saturating_sub(start) {

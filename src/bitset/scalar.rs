@@ -89,7 +89,21 @@ pub(super) fn first_set_and(a: &[AtomicU64], b: &[AtomicU64]) -> Option<usize> {
 
 /// The lowest run of `n` (1 to 64) bits that starts where `starts` has a bit.
 pub(super) fn short_run(words: &[AtomicU64], n: u32, starts: u64) -> Option<usize> {
-    run::short(words, n, starts)
+    if n != 64 {
+        return run::short(words, n, starts);
+    }
+    // A row of 64 is the ones at the top of a word and at the bottom of the next: no doubling needed.
+    let mut word = words.first()?.load(Relaxed);
+    for i in 0..words.len() {
+        let next = words.get(i + 1).map_or(0, |w| w.load(Relaxed));
+        if word | (next & !next.wrapping_add(1)) == !0
+            && let Some(bit) = run::short_at(words, i, n, starts)
+        {
+            return Some(bit);
+        }
+        word = next;
+    }
+    None
 }
 
 /// The highest word that is not all ones, as an index.

@@ -5,7 +5,7 @@
 
 use super::{tls, window};
 use crate::config::Config;
-use crate::face::{alloc_cold, free_cold, free_sized_cold};
+use crate::face::{alloc_cold, free_sized_cold};
 use crate::layout::{GRANULE_SHIFT, MAGAZINE_BYTES, MapEntry, Tls, Top, UNIT_SHIFT};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
@@ -90,39 +90,36 @@ pub(crate) unsafe fn free_sized(block: *mut u8, size: usize) {
     unsafe { free_sized_cold(block, size) }
 }
 
-/// Frees a block of unknown size.
+/// Pushes a block of unknown size; `false` if that is not for the hit to do.
 ///
 /// # Safety
 /// `block` is NULL or a block owned by the caller.
 #[inline]
-#[allow(dead_code, reason = "the C face calls it")]
-pub(crate) unsafe fn free(block: *mut u8) {
+pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
     let window = window();
     let offset = (block as usize).wrapping_sub(window.base.load(Ordering::Relaxed));
     let unit = offset >> UNIT_SHIFT;
-    if unit < window.units.load(Ordering::Acquire) {
-        // SAFETY: below the bound, both tables have entries.
-        let mut class = unsafe {
-            let map = window.map.load(Ordering::Relaxed) as *const MapEntry;
-            usize::from((*map.add(unit)).class.load(Ordering::Relaxed))
-        };
-        if class == 0 {
-            // SAFETY: as above.
-            let granule = unsafe {
-                let granules = window.granules.load(Ordering::Relaxed) as *const AtomicU8;
-                (*granules.add(offset >> GRANULE_SHIFT)).load(Ordering::Relaxed)
-            };
-            if granule != 0 {
-                class = SMALL_CLASSES + usize::from(granule);
-            }
-        }
-        // SAFETY: as in `alloc`.
-        if class != 0 && unsafe { push(place(tls(), Class::from_index(class)), block) } {
-            return;
-        }
+    if unit >= window.units.load(Ordering::Acquire) {
+        return false;
     }
-    // SAFETY: the caller's contract.
-    unsafe { free_cold(block) }
+    // SAFETY: below the bound, both tables have entries.
+    let mut class = unsafe {
+        let map = window.map.load(Ordering::Relaxed) as *const MapEntry;
+        usize::from((*map.add(unit)).class.load(Ordering::Relaxed))
+    };
+    if class == 0 {
+        // SAFETY: as above.
+        let granule = unsafe {
+            let granules = window.granules.load(Ordering::Relaxed) as *const AtomicU8;
+            (*granules.add(offset >> GRANULE_SHIFT)).load(Ordering::Relaxed)
+        };
+        if granule == 0 {
+            return false;
+        }
+        class = SMALL_CLASSES + usize::from(granule);
+    }
+    // SAFETY: as in `alloc`.
+    unsafe { push(place(tls(), Class::from_index(class)), block) }
 }
 
 /// The entries of the Rust face, which know the whole layout.

@@ -42,6 +42,17 @@ entry!(alloc, "alloc.s", alloc_cold);
 entry!(free_sized, "free_sized.s", free_sized_cold);
 entry!(free, "free.s", free_cold, window = WINDOW);
 
+/// Frees a block of unknown size that is ours; always done, by the entry or its cold function.
+///
+/// # Safety
+/// `block` is a block owned by the caller.
+#[inline(always)]
+pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { free(block) };
+    true
+}
+
 /// This thread's block.
 #[inline(always)]
 pub(crate) fn tls() -> *mut Tls {
