@@ -29,6 +29,13 @@ pub(crate) fn is_mine() -> bool {
     forking != 0 && forking == token()
 }
 
+/// Whether another thread is forking and holds all locks, for as long as the system takes.
+#[inline]
+pub(crate) fn is_another_s() -> bool {
+    let forking = FORKING.load(Ordering::Relaxed);
+    forking != 0 && forking != token()
+}
+
 pub(crate) unsafe extern "C" fn prepare() {
     heap::lock_all_for_fork();
     FORKING.store(token(), Ordering::Relaxed);

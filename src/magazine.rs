@@ -102,8 +102,8 @@ impl Mag {
     }
 
     fn slot(&self, index: usize) -> *mut *mut u8 {
-        debug_assert!(index < SLOTS);
-        // SAFETY: a magazine has SLOTS slots.
+        debug_assert!(index <= SLOTS);
+        // SAFETY: a magazine has SLOTS slots; one past the last is a place to end at.
         unsafe { self.slots.add(index) }
     }
 
@@ -156,7 +156,7 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     let depth = mag.deepen(false);
     let want = if flushed { depth.div_ceil(2) } else { depth };
     // SAFETY: the magazine is this thread's, its top is on the dummy, and a depth is below SLOTS.
-    let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS)) };
+    let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS - depth + want)) };
     let home = mag.home();
     let mut got = home;
     let mut filled = heap::refill(&mut got, class, want, &mut batch);
@@ -170,14 +170,15 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     if !filled {
         return ptr::null_mut();
     }
-    // The batch lies in the topmost slots, the lowest address in the last one: that is handed out.
+    // The batch ends `want` slots above the bottom, the lowest address in the last one: that is
+    // handed out, and the others are where they belong unless there were fewer than wanted.
     let rest = batch.len() - 1;
-    // SAFETY: as above; slots 31 - rest ..= 31 were written.
+    // SAFETY: as above; the `rest + 1` slots up to bottom + want were written.
     unsafe {
         let bottom = mag.bottom();
-        let block = mag.slot(MAX_DEPTH).read();
-        if rest + 1 != depth {
-            ptr::copy(mag.slot(MAX_DEPTH - rest), bottom.add(1), rest);
+        let block = bottom.add(want).read();
+        if rest + 1 != want {
+            ptr::copy(bottom.add(want - rest), bottom.add(1), rest);
         }
         bottom.write(ptr::null_mut());
         mag.set_top(bottom.add(rest));

@@ -4,7 +4,6 @@
 //! handler makes inside a slow call of its own thread. An allocation takes one block under any lock
 //! that it gets, a free is one remote free.
 
-use crate::arena::spans;
 use crate::check;
 use crate::heap::{self, Batch};
 use crate::hit;
@@ -17,14 +16,12 @@ pub(crate) fn allocate(class: Class) -> *mut u8 {
     let mut block: *mut u8 = ptr::null_mut();
     // SAFETY: one slot is asked for, and there is one.
     let mut batch = unsafe { Batch::below((&raw mut block).add(1)) };
-    let token = hit::token();
-    let mut home = (token / 64) as u32 % heap::count().max(1); // spread threads that have no heap
+    let mut home = (hit::token() / 64) as u32 % heap::count().max(1); // spread threads that have no heap
     if !heap::refill(&mut home, class, 1, &mut batch) {
         // Waits for locks, but not for one that this thread holds itself.
         heap::reclaim();
         if !heap::refill(&mut home, class, 1, &mut batch) {
-            let align = class.size() & class.size().wrapping_neg();
-            return spans::allocate(class.size(), align, false, token);
+            return ptr::null_mut();
         }
     }
     check::born(block);

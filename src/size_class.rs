@@ -71,9 +71,10 @@ impl Class {
     }
 
     /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of blocks, at least 2.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn max_depth(self) -> usize {
-        (16 * 1024 / self.size()).clamp(2, 31)
+        // SAFETY: as in `size`.
+        usize::from(unsafe { *MAX_DEPTHS.get_unchecked(self.0 as usize) })
     }
 }
 
@@ -92,8 +93,27 @@ pub(crate) const fn round(size: usize, align: usize) -> usize {
     }
 }
 
-const SIZES: [u32; CLASSES] = sizes();
-const RECIPROCALS: [u32; CLASSES] = reciprocals();
+static SIZES: [u32; CLASSES] = sizes();
+static RECIPROCALS: [u32; CLASSES] = reciprocals();
+static MAX_DEPTHS: [u8; CLASSES] = max_depths();
+
+const fn max_depths() -> [u8; CLASSES] {
+    let sizes = sizes();
+    let mut table = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        let blocks = 16 * 1024 / sizes[class];
+        table[class] = if blocks < 2 {
+            2
+        } else if blocks > 31 {
+            31
+        } else {
+            blocks as u8
+        };
+        class += 1;
+    }
+    table
+}
 
 const fn sizes() -> [u32; CLASSES] {
     let mut table = [0; CLASSES];

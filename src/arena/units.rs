@@ -192,9 +192,16 @@ pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
                 }
             }
             None => {
+                // The search has a bound, so what lies free at the end is looked at by itself.
                 let units = window::committed() >> UNIT_SHIFT;
                 let tail = free_at_end();
                 let first = (units - tail).next_multiple_of(align);
+                if first + len <= units {
+                    if claim_exactly(first, len) {
+                        return Some(first as u32);
+                    }
+                    continue;
+                }
                 let need = (first + len).saturating_sub(units).max(1);
                 if window::grow(need, token) == Growth::Failed {
                     return None;

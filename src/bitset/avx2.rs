@@ -1,6 +1,5 @@
-//! The AVX2 backend: four words to the vector, sixteen to the step.
-//! Searches are those of `vector`; expanding and locating, which have no common shape, are in `avx2_expand` and
-//! `avx2_locate`.
+//! The AVX2 backend: four words to the vector, thirty-two to the step.
+//! The searches are those of `search` and `vector_run`; what has no common shape is in `avx2_expand` and `avx2_locate`.
 //! `engine` calls it with a token that proves AVX2, BMI1, BMI2 and POPCNT.
 
 use core::arch::asm;

@@ -1,5 +1,5 @@
-//! The AVX-512 backend: eight words to the vector, thirty-two to the step.
-//! Searches are those of `vector`; expanding and locating, which have no common shape, are in `avx512_batch`.
+//! The AVX-512 backend: eight words to the vector, sixty-four to the step.
+//! The searches are those of `search` and `vector_run`; what has no common shape is in `avx512_batch`.
 //! `engine` calls it with a token that proves F, BW, DQ, VL, VBMI, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4 and later).
 
 use core::arch::asm;

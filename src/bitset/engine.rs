@@ -138,7 +138,7 @@ impl Engine {
     ) -> Option<usize> {
         let group = group.max(1);
         let mut next = from / 64 / group;
-        if from % 64 != 0 || from / 64 % group != 0 {
+        if !from.is_multiple_of(64) || !(from / 64).is_multiple_of(group) {
             let here = words.get(..(next + 1).saturating_mul(group).min(words.len()))?;
             if let Some(bit) = self.first_set_from(here, from) {
                 return Some(bit);

@@ -17,6 +17,30 @@
 //! *Dispatch.* The instruction set is chosen once per process ([`engine`]), by what the CPU has or by
 //! [`set_backend`]. An [`Engine`] is one byte: fetch it once per refill, flush or search and call its methods. The
 //! free functions below fetch it themselves. Bitmaps of a few words never leave the inlined scalar loop.
+//!
+//! # Example
+//!
+//! The feature `bitset` makes this module public, for whoever wants a fast scanner of bitmaps.
+//!
+#![cfg_attr(feature = "bitset", doc = "```")]
+#![cfg_attr(not(feature = "bitset"), doc = "```ignore")]
+//! use bitmag::bitset::{self, Backend};
+//! use std::sync::atomic::AtomicU64;
+//!
+//! let words: Vec<AtomicU64> = (0..1000).map(|_| AtomicU64::new(0)).collect();
+//! words[700].fetch_or(0xff << 60, std::sync::atomic::Ordering::Relaxed);
+//! words[701].fetch_or(0xff, std::sync::atomic::Ordering::Relaxed);
+//!
+//! assert_eq!(bitset::first_set(&words), Some(700 * 64 + 60));
+//! assert_eq!(bitset::first_run(&words, 10, usize::MAX), Some(700 * 64 + 60));
+//! assert_eq!(bitset::first_run_aligned(&words, 8, 8), Some(701 * 64));
+//! assert_eq!(bitset::count(&words, 64_000), 12);
+//!
+//! // Another instruction set than the one detected, where the CPU has it:
+//! if let Some(engine) = bitset::Engine::new(Backend::Avx2) {
+//!     assert_eq!(engine.last_set(&words), Some(701 * 64 + 7));
+//! }
+//! ```
 
 mod dispatch;
 mod engine;

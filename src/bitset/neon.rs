@@ -1,4 +1,4 @@
-//! The NEON backend: two words to the vector, sixteen to the step. Searches are those of `vector`.
+//! The NEON backend: two words to the vector, sixteen to the step. The searches are those of `search` and `vector_run`.
 //! Expanding and locating stay scalar here: NEON has neither a compress nor a 64-bit multiply, its vectors hold two
 //! pointers, and aarch64 does a block in six scalar instructions (rbit, clz, madd, str, sub, and).
 

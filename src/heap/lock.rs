@@ -17,8 +17,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Most heaps of a process.
 const MAX_HEAPS: usize = 256;
-/// Rounds over all heaps before an allocation gives up (and is served by a mapping of its own).
-/// Only a signal handler whose own thread holds every lock gets there.
+/// Rounds over all heaps before an allocation gives up and returns NULL. Only a signal handler
+/// whose own thread holds every lock gets there: while another thread forks, rounds do not count.
 const ROUNDS: usize = 100_000;
 
 /// Number of heaps for this machine: four to a processor.
@@ -155,8 +155,19 @@ pub(super) fn try_lock(heap: &'static Heap) -> Option<Held> {
 }
 
 /// Tries every heap once, `home` first; `home` becomes the one that was got.
-#[inline]
+#[inline(always)]
 pub(super) fn try_any(home: &mut u32) -> Option<Held> {
+    let heap = heap(*home);
+    if heap.lock.load(Ordering::Relaxed) == 0 && heap.lock.swap(1, Ordering::Acquire) == 0 {
+        return Some(Held { heap, unlock: true, retired: Cell::new(false) });
+    }
+    try_others(home)
+}
+
+/// `try_any` once the first one was found taken.
+#[cold]
+#[inline(never)]
+fn try_others(home: &mut u32) -> Option<Held> {
     let count = count();
     for step in 0..count {
         let mut index = *home + step;
@@ -172,13 +183,25 @@ pub(super) fn try_any(home: &mut u32) -> Option<Held> {
 }
 
 /// Gets some heap's lock, yielding while all are taken: the only wait on the way of a call.
-#[inline]
+#[inline(always)]
 pub(super) fn lock_any(home: &mut u32) -> Option<Held> {
-    for _ in 0..ROUNDS {
+    match try_any(home) {
+        Some(held) => Some(held),
+        None => wait_any(home),
+    }
+}
+
+/// `lock_any` once all were found taken.
+#[cold]
+#[inline(never)]
+fn wait_any(home: &mut u32) -> Option<Held> {
+    let mut rounds = 0;
+    while rounds < ROUNDS {
         if let Some(held) = try_any(home) {
             return Some(held);
         }
         os::yield_now();
+        rounds += usize::from(!fork::is_another_s());
     }
     None
 }
@@ -187,11 +210,13 @@ pub(super) fn lock_any(home: &mut u32) -> Option<Held> {
 ///
 /// `None` if it could not be had, as when this thread itself holds it further down its stack.
 pub(super) fn lock_patiently(heap: &'static Heap) -> Option<Held> {
-    for _ in 0..ROUNDS {
+    let mut rounds = 0;
+    while rounds < ROUNDS {
         if let Some(held) = try_lock(heap) {
             return Some(held);
         }
         os::yield_now();
+        rounds += usize::from(!fork::is_another_s());
     }
     None
 }

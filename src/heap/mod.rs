@@ -162,11 +162,26 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     bump(&counters.flushed_blocks, count);
     let turn = held.heap().turn.load(Ordering::Relaxed).wrapping_add(1);
     held.heap().turn.store(turn, Ordering::Relaxed);
-    if turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok() {
+    let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
+    if due {
         outcome = sweep::look_around(&held, 2);
     }
     let retired = held.release();
     settle(outcome, retired);
+    if due {
+        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+    }
+}
+
+/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free.
+#[cold]
+#[inline(never)]
+fn look_elsewhere(turn: u32) {
+    if let Some(held) = lock::try_lock(heap(turn % count())) {
+        let outcome = sweep::look_around(&held, 4);
+        let retired = held.release();
+        settle(outcome, retired);
+    }
 }
 
 /// What is done once no lock is held: report misuse, purge if units came back.
