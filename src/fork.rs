@@ -1,11 +1,10 @@
 //! Forks: the child finds every heap whole, whatever each thread of the parent was doing.
 //!
-//! Before the fork its thread takes all heap locks, so no local bitmap is half written; it may go on
-//! allocating under them, because handlers registered earlier run after ours. The child's image is
+//! Before the fork its thread waits for the growth of the window and takes all heap locks, so no
+//! local bitmap and no table is half written; it may go on allocating under them, because handlers registered earlier run after ours. The child's image is
 //! a prefix of each thread's program order: refills clear bits before they publish pointers and
 //! flushes remove pointers before they set bits, so nothing is ever in two places. What a vanished
-//! thread had cached leaks: its magazines, a batch on its way, one unit or span, one purge run, one
-//! step of the window.
+//! thread had cached leaks: its magazines, a batch on its way, one unit or span, one purge run.
 
 use crate::arena::window;
 use crate::heap;
@@ -37,6 +36,7 @@ pub(crate) fn is_another_s() -> bool {
 }
 
 pub(crate) unsafe extern "C" fn prepare() {
+    window::lock_for_fork(token());
     heap::lock_all_for_fork();
     FORKING.store(token(), Ordering::Relaxed);
 }
@@ -44,11 +44,11 @@ pub(crate) unsafe extern "C" fn prepare() {
 pub(crate) unsafe extern "C" fn in_parent() {
     FORKING.store(0, Ordering::Relaxed);
     heap::unlock_after_fork(false);
+    window::unlock_after_fork();
 }
 
 pub(crate) unsafe extern "C" fn in_child() {
     let tls = hit::tls();
-    window::after_fork(token());
     // SAFETY: this thread's own block.
     let own = unsafe { (*tls).thread };
     thread::after_fork(own);
@@ -61,4 +61,5 @@ pub(crate) unsafe extern "C" fn in_child() {
     heap::start_resweep();
     FORKING.store(0, Ordering::Relaxed);
     heap::unlock_after_fork(true);
+    window::unlock_after_fork();
 }

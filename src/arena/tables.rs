@@ -48,13 +48,10 @@ struct Table {
     base: AtomicUsize,
     /// Bytes mapped so far. Written by the grower only.
     mapped: AtomicUsize,
-    /// Bytes it may grow to.
-    limit: AtomicUsize,
 }
 
-static TABLES: [Table; 8] = [const {
-    Table { base: AtomicUsize::new(0), mapped: AtomicUsize::new(0), limit: AtomicUsize::new(0) }
-}; 8];
+static TABLES: [Table; 8] =
+    [const { Table { base: AtomicUsize::new(0), mapped: AtomicUsize::new(0) } }; 8];
 
 /// Bytes between chunks and between groups: they depend on the number of heaps.
 static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -110,7 +107,6 @@ pub(crate) fn lay_out(units: usize, page: usize, checked: bool) -> usize {
         let limit = bytes(region, units).next_multiple_of(page);
         let table = table(region);
         table.base.store(offset, Ordering::Relaxed);
-        table.limit.store(limit, Ordering::Relaxed);
         offset += limit + page; // a page that is never mapped between neighbours
     }
     offset
@@ -140,16 +136,6 @@ pub(crate) fn grow(region: Region, units: usize) -> bool {
     }
     table.mapped.store(need, Ordering::Relaxed);
     true
-}
-
-/// Unmaps what a vanished grower may have mapped without recording it.
-pub(crate) fn forget_unrecorded(region: Region) {
-    let table = table(region);
-    let mapped = table.mapped.load(Ordering::Relaxed);
-    let len = table.limit.load(Ordering::Relaxed) - mapped;
-    if len != 0 {
-        os::unmap((table.base.load(Ordering::Relaxed) + mapped) as *mut u8, len);
-    }
 }
 
 /// Bytes mapped for all tables.

@@ -23,6 +23,9 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 const SEARCH_WORDS: usize = 16 * 1024;
 /// Dirty free units that are kept without purging: 16 MiB, and an eighth of what is in use.
 const DIRTY_KEPT: usize = 256;
+/// Rounds of a claim. Each finds a run and loses it to another thread, or grows, or fails; a thread
+/// that loses this often is better served elsewhere.
+const ROUNDS: usize = 10_000;
 /// Most system calls that one purge on the way of a call makes.
 const PURGE_CALLS: usize = 8;
 
@@ -170,9 +173,9 @@ fn free_at_end() -> usize {
 ///
 /// `token` names the calling thread. `None` when the window cannot hold them.
 pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
-    // Each round finds a run and loses it to another thread, or grows, or fails; a thread that
-    // loses this often shares the window with very many others and is better served elsewhere.
-    for _ in 0..10_000 {
+    let mut rounds = 0;
+    while rounds < ROUNDS {
+        rounds += 1;
         let low = LOW.load(Ordering::Relaxed);
         let found = find_run(len, align, low)
             .or_else(|| if low == 0 { None } else { find_run(len, align, 0) });
@@ -203,8 +206,10 @@ pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
                     continue;
                 }
                 let need = (first + len).saturating_sub(units).max(1);
-                if window::grow(need, token) == Growth::Failed {
-                    return None;
+                match window::grow(need, token) {
+                    Growth::Done => {}
+                    Growth::Busy => rounds -= 1, // however long the system takes
+                    Growth::Failed => return None,
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
 use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
 use crate::os::{self, Access};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Units reserved (address space taken). Written by the grower only.
 static RESERVED: AtomicUsize = AtomicUsize::new(0);
@@ -19,6 +19,8 @@ static RESERVED: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// Who grows the window: 0 nobody, else a thread's token.
 static GROWER: AtomicUsize = AtomicUsize::new(0);
+/// Whether GROWER is held by a fork, whose own thread may grow the window all the same.
+static FORK_GROWS: AtomicBool = AtomicBool::new(false);
 
 /// Smallest and largest step of reservation, units: 1 MiB and 64 MiB.
 const RESERVE_STEP: (usize, usize) = (16, 1024);
@@ -108,26 +110,38 @@ fn is_empty(start: usize, len: usize) -> bool {
 /// What a growth came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growth {
-    /// There are new free units, or somebody else was growing: search again.
-    Retry,
+    /// There are new free units.
+    Done,
+    /// Somebody else is growing, for as long as the system takes.
+    Busy,
     /// No memory, no address space, or this very thread was growing when a handler interrupted it.
     Failed,
 }
 
 /// Commits at least `need` more units and publishes them as free.
 ///
-/// `token` names the calling thread and is not 0. Waits (yielding) while another thread grows.
+/// `token` names the calling thread and is not 0. Gives the processor away while another thread
+/// grows.
 pub(crate) fn grow(need: usize, token: usize) -> Growth {
-    if let Err(holder) = GROWER.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed) {
-        if holder == token {
-            return Growth::Failed;
+    match GROWER.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed) {
+        Ok(_) => {
+            let grown = commit_more(need);
+            GROWER.store(0, Ordering::Release);
+            if grown { Growth::Done } else { Growth::Failed }
         }
-        os::yield_now();
-        return Growth::Retry;
+        Err(holder) if holder != token => {
+            os::yield_now();
+            Growth::Busy
+        }
+        Err(_) if FORK_GROWS.load(Ordering::Relaxed) => {
+            if commit_more(need) {
+                Growth::Done
+            } else {
+                Growth::Failed
+            }
+        }
+        Err(_) => Growth::Failed,
     }
-    let grown = commit_more(need);
-    GROWER.store(0, Ordering::Release);
-    if grown { Growth::Retry } else { Growth::Failed }
 }
 
 fn commit_more(need: usize) -> bool {
@@ -188,24 +202,24 @@ fn reserve_step(reserved: usize, step: usize) -> bool {
     true
 }
 
-/// In the child of a fork: takes back what a grower that did not come along had half done.
-///
-/// Units whose free bits it had not published yet stay lost: at most one step of address space.
-pub(crate) fn after_fork(token: usize) {
-    let grower = GROWER.load(Ordering::Relaxed);
-    if grower == 0 || grower == token {
-        return;
+/// Before a fork: waits until nobody grows the window and keeps everybody from it, so that no grower
+/// vanishes half done. A thread that forks from a handler inside its own growth goes on regardless.
+pub(crate) fn lock_for_fork(token: usize) {
+    while let Err(holder) = GROWER.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed)
+    {
+        if holder == token {
+            return;
+        }
+        os::yield_now();
     }
-    for region in REGIONS {
-        tables::forget_unrecorded(region);
+    FORK_GROWS.store(true, Ordering::Relaxed);
+}
+
+/// After a fork, on both sides.
+pub(crate) fn unlock_after_fork() {
+    if FORK_GROWS.swap(false, Ordering::Relaxed) {
+        GROWER.store(0, Ordering::Release);
     }
-    let reserved = RESERVED.load(Ordering::Relaxed);
-    let start = window().base.load(Ordering::Relaxed) + (reserved << UNIT_SHIFT);
-    let len = (LIMIT.load(Ordering::Relaxed) - reserved) << UNIT_SHIFT;
-    if len != 0 {
-        os::unmap(start as *mut u8, len);
-    }
-    GROWER.store(0, Ordering::Relaxed);
 }
 
 /// The unit that `address` lies in, if it is inside the committed window.

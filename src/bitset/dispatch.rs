@@ -215,6 +215,12 @@ mod tokens {
         pub(crate) const unsafe fn assume() -> Self {
             HaveAvx512(())
         }
+
+        /// `check` asks for all that AVX2's token stands for, too.
+        #[inline(always)]
+        pub(crate) const fn avx2(self) -> HaveAvx2 {
+            HaveAvx2(())
+        }
     }
 }
 #[cfg(target_arch = "x86_64")]

@@ -191,6 +191,13 @@ impl Engine {
         if words.len() <= 4 {
             return run::short(words, n as u32, starts);
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Isa::Avx512(have) = self.0
+            && words.len() <= 8
+        {
+            // A vector of eight words needs a ninth; two of four do not.
+            return avx2::short_run(have.avx2(), words, n as u32, starts);
+        }
         on!(self, short_run(words, n as u32, starts))
     }
 

@@ -65,10 +65,33 @@ const ROWS: usize = 2048;
 /// The same for the scalar backend.
 const SCALAR_ROWS: usize = 256;
 
+/// Up to so many words are gone through one by one: less than a search has to set up.
+const FEW_WORDS: usize = 16;
+
+/// The lowest run of more than 64 set bits at a multiple of `align`, word by word.
+fn by_words(words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
+    let mut start = 0usize; // the first aligned bit of the run that reaches the word
+    for (i, word) in words.iter().enumerate() {
+        let word = word.load(Relaxed);
+        let end = i * 64 + word.trailing_ones() as usize;
+        if end >= start + n {
+            return Some(start);
+        }
+        if word != !0 {
+            let top = (i + 1) * 64 - word.leading_ones() as usize;
+            start = top.checked_add(align - 1)? & !(align - 1);
+        }
+    }
+    None
+}
+
 /// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64; n bits fit into the words.
 ///
 /// Looks at the end of each place first: the highest zero there says where the next place begins, mostly n bits on.
 pub(super) fn long(engine: Engine, words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
+    if n > 64 && words.len() <= FEW_WORDS {
+        return by_words(words, n, align);
+    }
     let total = words.len().checked_mul(64)?;
     let rows = if engine.backend() == Backend::Scalar { SCALAR_ROWS } else { ROWS };
     let by_rows = (65..=rows).contains(&n) && align <= 64;
