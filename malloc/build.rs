@@ -5,11 +5,7 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../asm");
-    for option in [
-        "-Wl,-soname,libbitmag_malloc.so",
-        "-Wl,-z,nodelete",
-        "-Wl,-z,defs",
-    ] {
+    for option in ["-Wl,-soname,libbitmag_malloc.so", "-Wl,-z,nodelete", "-Wl,-z,defs"] {
         println!("cargo::rustc-cdylib-link-arg={option}");
     }
     // 32-bit ARM's unwind tables name personality routines that only the compiler's library has.

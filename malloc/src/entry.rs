@@ -2,7 +2,6 @@
 //! On x86_64 each is the text of `asm/x86_64` that the Rust face includes too, so that a hit costs
 //! the same in both; a miss is a tail jump into `c::cold`, which knows errno.
 //! Elsewhere they are plain functions over the same hit path written in Rust.
-//! PROVISIONAL until the crate's author delivers the final one.
 
 use core::ffi::c_void;
 

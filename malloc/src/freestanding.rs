@@ -10,8 +10,22 @@ use core::panic::PanicInfo;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let file = info.location().map_or("", |place| place.file());
-    bitmag::c_face::write_line(&[b"bitmag: internal error in ", file.as_bytes()]);
+    let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
+    let mut digits = [b'0'; 10];
+    let mut rest = line;
+    for digit in digits.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    let number = digits.get(zeros..).unwrap_or(&[]);
+    bitmag::c_face::write_line(&[
+        b"bitmag: internal error at ",
+        file.as_bytes(),
+        b":",
+        number,
+        b"\n",
+    ]);
     // SAFETY: `abort` takes no arguments and does not return.
     unsafe { libc::abort() }
 }

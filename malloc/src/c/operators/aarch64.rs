@@ -4,6 +4,11 @@
 //! Registers: `x0` size or pointer, `x1` alignment, size or `nothrow`, `x2` what comes third;
 //! `x9` to `x11`, `x16` and `x17` are free in every entry.
 
+#![allow(
+    named_asm_labels,
+    reason = "the exception tables name places; a naked function is emitted once"
+)]
+
 use core::arch::naked_asm;
 use core::ffi::c_void;
 use core::mem::offset_of;

@@ -49,7 +49,7 @@ pub extern "C" fn thrower() -> *const c_void {
     let throw = Runtime::ThrowBadAlloc.find();
     if throw.is_null() {
         c_face::write_line(&[
-            b"bitmag: out of memory in operator new, and no C++ runtime to throw std::bad_alloc",
+            b"bitmag: out of memory in operator new, and no C++ runtime to throw std::bad_alloc\n",
         ]);
         // SAFETY: `abort` takes no arguments and does not return.
         unsafe { libc::abort() }

@@ -48,7 +48,7 @@ fn new_nothrow(size: usize, align: usize) -> *mut c_void {
 fn new(size: usize, align: usize) -> *mut c_void {
     let block = new_nothrow(size, align);
     if block.is_null() {
-        c_face::write_line(&[b"bitmag: out of memory in operator new"]);
+        c_face::write_line(&[b"bitmag: out of memory in operator new\n"]);
         // SAFETY: `abort` takes no arguments and does not return.
         unsafe { libc::abort() }
     }

@@ -4,6 +4,11 @@
 //! Registers: `rdi` size or pointer, `rsi` alignment, size or `nothrow`, `rdx` what comes third;
 //! `r10`, `r11` and `rax` are free in every entry.
 
+#![allow(
+    named_asm_labels,
+    reason = "the exception tables name places; a naked function is emitted once"
+)]
+
 use core::arch::{global_asm, naked_asm};
 use core::ffi::c_void;
 use core::mem::offset_of;
