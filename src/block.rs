@@ -83,7 +83,7 @@ pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mu
 fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
     let token = hit::token();
     let mut block = spans::allocate(size, align, zero, token);
-    if block.is_null() && size <= isize::MAX as usize {
+    if block.is_null() && size <= spans::SPAN_MAX {
         // Before giving up: what this thread caches, and what every heap has lying idle.
         // SAFETY: `with_magazines` gives an ACTIVE, busy block.
         with_magazines(|tls| unsafe { thread::flush_all(tls) });

@@ -43,7 +43,7 @@ pub(crate) unsafe extern "C" fn prepare() {
 
 pub(crate) unsafe extern "C" fn in_parent() {
     FORKING.store(0, Ordering::Relaxed);
-    heap::unlock_after_fork(false);
+    heap::unlock_after_fork();
     window::unlock_after_fork();
 }
 
@@ -60,6 +60,6 @@ pub(crate) unsafe extern "C" fn in_child() {
     });
     heap::start_resweep();
     FORKING.store(0, Ordering::Relaxed);
-    heap::unlock_after_fork(true);
+    heap::unlock_after_fork();
     window::unlock_after_fork();
 }

@@ -21,16 +21,15 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 const NONE: usize = 0;
-const STARTED: usize = 1;
 const READY: usize = 2;
 const COMPLETE: usize = 3;
 const FAILED: usize = 4;
 
 static STATE: AtomicUsize = AtomicUsize::new(NONE);
-/// The thread that initialises.
+/// The thread that initialises, or has: 0 at first.
 static STARTED_BY: AtomicUsize = AtomicUsize::new(0);
 
-/// What the first slow call settled. Written between STARTED and READY by one thread.
+/// What the first slow call settled. Written by one thread before READY.
 struct Settings {
     config: Config,
     stats: StatsTarget,
@@ -74,16 +73,15 @@ pub(crate) fn ensure(config: &Config) -> bool {
 #[inline(never)]
 fn start(config: &Config) -> bool {
     loop {
-        match STATE.compare_exchange(NONE, STARTED, Ordering::Acquire, Ordering::Acquire) {
+        match STARTED_BY.compare_exchange(0, hit::token(), Ordering::Acquire, Ordering::Acquire) {
             Ok(_) => break,
-            Err(READY | COMPLETE) => return true,
-            Err(FAILED) => return false,
+            _ if is_ready() => return true,
+            _ if STATE.load(Ordering::Acquire) == FAILED => return false,
             // A signal handler inside this very thread's initialisation gets nothing.
-            Err(_) if STARTED_BY.load(Ordering::Relaxed) == hit::token() => return false,
+            Err(starter) if starter == hit::token() => return false,
             Err(_) => os::yield_now(),
         }
     }
-    STARTED_BY.store(hit::token(), Ordering::Relaxed);
     let mut config = *config;
     let stats = if config.environment { environment::read(&mut config) } else { StatsTarget::None };
     if let Some(backend) = config.backend {
@@ -92,7 +90,7 @@ fn start(config: &Config) -> bool {
     if config.check {
         check::turn_on();
     }
-    // SAFETY: STARTED by this thread: nobody else reads or writes the settings.
+    // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
         (*SETTINGS.0.get()).config = config;
         (*SETTINGS.0.get()).stats = stats;

@@ -99,8 +99,8 @@ pub(crate) struct Counters {
 /// A lock and what it guards: the slabs whose records name this heap as owner.
 #[repr(C, align(64))]
 pub(crate) struct Heap {
-    /// 0 free, 1 held. Tried, not waited for, on the way of a call.
-    pub lock: AtomicU32,
+    /// 0 free, else the holder's token. Tried, not waited for, on the way of a call.
+    pub lock: AtomicUsize,
     /// Threads attached to this heap; any thread adds and subtracts.
     pub threads: AtomicU32,
     /// Own position in the table of heaps.
@@ -111,7 +111,8 @@ pub(crate) struct Heap {
     pub resweep: AtomicU32,
     /// Flushes so far, modulo 2^32: every 8th one sweeps.
     pub turn: AtomicU32,
-    _pad: [u32; 10],
+    /// Unit from which the next search for slabs of other heaps goes on.
+    pub elsewhere: AtomicU32,
     /// The slab each small class refills from, `NO_UNIT` if none. Entry 65 is the run slab in use.
     pub current: [AtomicU32; SMALL_CLASSES + 2],
     /// Chunk at which the next search for claimable slabs goes on, per row of hints.

@@ -156,12 +156,14 @@ pub(crate) unsafe fn register(tls: *mut Tls) -> bool {
             (*tls).state = STATE_NEW;
             return false;
         }
+        // Its record from here on, so that a fork in the middle does not take it for a stranger's.
+        (*tls).thread = record;
         let registered = crate::init::at_thread_exit(record);
         compiler_fence(Ordering::SeqCst);
         if registered {
-            (*tls).thread = record;
             (*tls).state = STATE_ACTIVE;
         } else {
+            (*tls).thread = hit::dummy_thread();
             give_up(record);
             (*tls).state = STATE_LATE;
         }

@@ -181,7 +181,12 @@ pub(crate) fn resize(block: *mut u8, size: usize, align: usize) -> *mut u8 {
     let pages = old.min(new);
     if os::remap_onto(block, pages, target).is_err() {
         entry.address.store(block as usize, Ordering::Release);
-        free(target);
+        // The kernel may have unmapped the target before it failed, and somebody else may have
+        // mapped something there: it is forgotten, not unmapped.
+        if let Some(entry) = find(target as usize) {
+            BYTES.fetch_sub(entry.len.load(Ordering::Relaxed), Ordering::Relaxed);
+            entry.address.store(GONE, Ordering::Release);
+        }
         return ptr::null_mut();
     }
     if old > pages {

@@ -11,9 +11,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Largest span, bytes; larger blocks are mapped directly.
-const SPAN_MAX: usize = 256 << 20;
+pub(crate) const SPAN_MAX: usize = 256 << 20;
 /// Largest alignment served from the window, bytes.
-const SPAN_ALIGN_MAX: usize = 32 << 20;
+pub(super) const SPAN_ALIGN_MAX: usize = 32 << 20;
 
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);

@@ -7,6 +7,7 @@
 //! Why no single huge reservation: it breaks programs that lower RLIMIT_AS while running, mlockall
 //! of ordinary users, valgrind and `ulimit -v` (ARCHITECTURE.md, "Window").
 
+use super::spans::SPAN_ALIGN_MAX;
 use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
 use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
@@ -45,7 +46,7 @@ pub(crate) fn place(checked: bool) -> bool {
     let mut units = largest_window();
     while units >= 64 {
         let metadata = tables::lay_out(units, page, checked);
-        let align = (units << UNIT_SHIFT).min(1 << 30);
+        let align = (units << UNIT_SHIFT).min(SPAN_ALIGN_MAX);
         let total = metadata.next_multiple_of(align) + (units << UNIT_SHIFT);
         if let Some(start) = find_place(total, align) {
             tables::set_bases(start);
@@ -61,10 +62,9 @@ pub(crate) fn place(checked: bool) -> bool {
     false
 }
 
-/// log2 of the user address space, guessed from where the stack lies.
+/// log2 of the user address space, by where the kernel put the stack.
 fn address_bits() -> u32 {
-    let here = 0u8;
-    usize::BITS - (&raw const here).addr().leading_zeros()
+    usize::BITS - os::stack_top().leading_zeros()
 }
 
 /// 1 TiB of units, or a quarter of a smaller address space.
@@ -148,58 +148,100 @@ fn commit_more(need: usize) -> bool {
     let window = window();
     let committed = window.units.load(Ordering::Relaxed);
     let reserved = RESERVED.load(Ordering::Relaxed);
-    if committed + need > reserved && !reserve_more(committed + need - reserved) {
-        return false;
+    if committed + need > reserved {
+        match reserve_more(committed + need - reserved) {
+            Reserved::Done => {}
+            Reserved::Failed => return false,
+            Reserved::InTheWay => {
+                // What is reserved is committed for others to use; the next growth starts behind
+                // the hole.
+                let rest = reserved - committed;
+                return (rest == 0 || commit_exactly(committed, rest)) && pass_over(need);
+            }
+        }
     }
     let available = RESERVED.load(Ordering::Relaxed) - committed;
     let step = (committed / 8).clamp(COMMIT_STEP.0, COMMIT_STEP.1).max(need).min(available);
-    let base = window.base.load(Ordering::Relaxed);
-    let start = base + (committed << UNIT_SHIFT);
-    let step = if os::commit(start, step << UNIT_SHIFT).is_ok() {
-        step
-    } else if step > need && os::commit(start, need << UNIT_SHIFT).is_ok() {
-        need
-    } else {
+    commit_exactly(committed, step) || (step > need && commit_exactly(committed, need))
+}
+
+/// Commits the `step` units behind the first `committed` ones and publishes them.
+fn commit_exactly(committed: usize, step: usize) -> bool {
+    let window = window();
+    let start = window.base.load(Ordering::Relaxed) + (committed << UNIT_SHIFT);
+    if os::commit(start, step << UNIT_SHIFT).is_err() {
         return false;
-    };
+    }
     // The bound first: whoever claims a unit finds it inside the window.
     window.units.store(committed + step, Ordering::Release);
     super::units::publish(committed, step);
     true
 }
 
-fn reserve_more(need: usize) -> bool {
+/// Goes on behind somebody else's mapping: the units in between are never published, so nothing is
+/// ever claimed there. All that was reserved is committed.
+fn pass_over(need: usize) -> bool {
+    let window = window();
+    let reserved = RESERVED.load(Ordering::Relaxed);
+    let limit = LIMIT.load(Ordering::Relaxed);
+    let mut hole = RESERVE_STEP.0;
+    while reserved + hole + need <= limit {
+        let start = reserved + hole;
+        match reserve_step(start, need.max(RESERVE_STEP.0).min(limit - start)) {
+            Reserved::Done => {
+                window.units.store(start, Ordering::Release);
+                return commit_exactly(start, need);
+            }
+            Reserved::InTheWay => hole *= 2,
+            Reserved::Failed => return false,
+        }
+    }
+    false
+}
+
+/// What a reservation came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reserved {
+    Done,
+    /// Somebody else has mapped something right behind the window.
+    InTheWay,
+    Failed,
+}
+
+fn reserve_more(need: usize) -> Reserved {
     let reserved = RESERVED.load(Ordering::Relaxed);
     let limit = LIMIT.load(Ordering::Relaxed);
     if need > limit - reserved {
-        return false;
+        return Reserved::Failed;
     }
     let most = limit - reserved;
     let mut step = reserved.clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need).min(most);
-    while !reserve_step(reserved, step) {
-        if step == need {
-            return false;
+    loop {
+        match reserve_step(reserved, step) {
+            Reserved::Done => return Reserved::Done,
+            failure if step == need => return failure,
+            _ => step = (step / 2).max(need),
         }
-        step = (step / 2).max(need);
     }
-    true
 }
 
-fn reserve_step(reserved: usize, step: usize) -> bool {
+fn reserve_step(reserved: usize, step: usize) -> Reserved {
     for region in REGIONS {
         if !tables::grow(region, reserved + step) {
-            return false;
+            return Reserved::Failed;
         }
     }
     let start = window().base.load(Ordering::Relaxed) + (reserved << UNIT_SHIFT);
     let len = step << UNIT_SHIFT;
-    if os::map_at(start, len, Access::Reserved).is_err() {
-        return false;
+    match os::map_at(start, len, Access::Reserved) {
+        Ok(()) => {}
+        Err(os::Errno(libc::EEXIST)) => return Reserved::InTheWay,
+        Err(_) => return Reserved::Failed,
     }
     os::small_pages(start, len);
     os::name(start, len, c"bitmag");
     RESERVED.store(reserved + step, Ordering::Relaxed);
-    true
+    Reserved::Done
 }
 
 /// Before a fork: waits until nobody grows the window and keeps everybody from it, so that no grower

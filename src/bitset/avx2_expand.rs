@@ -13,6 +13,9 @@ use super::expand::{BITS_OF_BYTE, pointer};
 /// Words with so many bits or fewer are expanded bit by bit.
 const SPARSE: usize = 24;
 
+/// Words with so many bits or fewer are expanded without a look at how many they have.
+const FEW: usize = 4;
+
 /// So many bits in a row are expanded by adding up, without looking at them.
 const RAMP: usize = 16;
 
@@ -47,6 +50,7 @@ unsafe fn expand_featured(
     size: usize,
     out_top: *mut *mut u8,
 ) -> Expanded {
+    let mut ones = 0;
     if let Some(word) = local.get(from_word) {
         let bits = word.load(Relaxed);
         let address = |bit: usize| base.wrapping_add((from_word * 64 + bit).wrapping_mul(size));
@@ -60,7 +64,7 @@ unsafe fn expand_featured(
                     return Expanded { taken: k, next_word: from_word };
                 }
             }
-            let ones = bits.count_ones() as usize;
+            ones = bits.count_ones() as usize;
             if ones >= k && ones > SPARSE {
                 let (rest, _) = bytes(bits, address(0), size, out_top.wrapping_sub(k), k);
                 word.store(rest, Relaxed);
@@ -69,7 +73,12 @@ unsafe fn expand_featured(
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { expand_sparse(local, from_word, k, base, size, out_top) }
+    unsafe {
+        if ones > FEW {
+            return expand_words(local, from_word, k, base, size, out_top);
+        }
+        expand_sparse(local, from_word, k, base, size, out_top)
+    }
 }
 
 /// `expand` for words of up to four bits; goes over to `expand_words` at the first that has more. Kept apart from it because a loop without calls keeps everything in registers.
@@ -100,7 +109,7 @@ unsafe fn expand_sparse(
             let word = local.get_unchecked(index);
             let bits = word.load(Relaxed);
             let ones = bits.count_ones() as usize;
-            if ones > 4 {
+            if ones > FEW {
                 let then = expand_words(local, index, left, base, size, top);
                 return Expanded { taken: k - left + then.taken, next_word: then.next_word };
             }
@@ -166,10 +175,11 @@ unsafe fn expand_words(
             let word = local.get_unchecked(index);
             let bits = word.load(Relaxed);
             if bits != 0 {
-                let (rest, still) = if bits.count_ones() > 4 {
-                    many_bits(bits, first, size, bottom, left)
+                let ones = bits.count_ones() as usize;
+                let (rest, still) = if ones > SPARSE {
+                    dense(bits, first, size, bottom, left)
                 } else {
-                    few_bits(bits, first, size, bottom, left)
+                    sparse(bits, ones, first, size, bottom, left)
                 };
                 word.store(rest, Relaxed);
                 left = still;
@@ -225,14 +235,15 @@ pub(super) unsafe fn one_bit(bits: u64, first: usize, size: usize, top: *mut *mu
     _blsr_u64(bits)
 }
 
-/// A word four by four, and bit by bit to the last slot. Returns the bits and the slots that are left.
+/// A word of `ones` bits four by four, and bit by bit to the last slot. Returns the bits and the slots that are left.
 ///
 /// # Safety
 /// `left` slots from `bottom` on are the caller's to write.
 #[inline]
-#[target_feature(enable = "avx2,bmi1,popcnt")]
-unsafe fn few_bits(
+#[target_feature(enable = "avx2,bmi1")]
+unsafe fn sparse(
     mut bits: u64,
+    ones: usize,
     first: usize,
     size: usize,
     bottom: *mut *mut u8,
@@ -240,12 +251,17 @@ unsafe fn few_bits(
 ) -> (u64, usize) {
     let sizes = _mm256_set1_epi64x(size as i64);
     let all = _mm256_set1_epi64x(first as i64);
+    let mut fours = ones.min(left) / 4;
     // SAFETY: left counts the slots; four are written only where four are left.
     unsafe {
-        while bits != 0 && left >= 4 {
-            let ones = bits.count_ones() as usize;
+        while fours != 0 {
             bits = four_bits(bits, all, sizes, bottom.add(left));
-            left -= ones.min(4);
+            left -= 4;
+            fours -= 1;
+        }
+        if bits != 0 && left >= 4 {
+            four_bits(bits, all, sizes, bottom.add(left));
+            return (0, left - ones % 4);
         }
         while bits != 0 && left != 0 {
             bits = one_bit(bits, first, size, bottom.add(left));
@@ -255,13 +271,13 @@ unsafe fn few_bits(
     (bits, left)
 }
 
-/// A word of more than four bits. Returns the bits and the slots that are left.
+/// A word of many bits, by rows and by bytes. Returns the bits and the slots that are left.
 ///
 /// # Safety
 /// `left` slots from `bottom` on are the caller's to write.
 #[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-unsafe fn many_bits(
+unsafe fn dense(
     mut bits: u64,
     first: usize,
     size: usize,
@@ -274,7 +290,7 @@ unsafe fn many_bits(
             let skip = _tzcnt_u64(bits) as usize;
             let row = _tzcnt_u64(!(bits >> skip)) as usize;
             if row < RAMP {
-                break;
+                return bytes(bits, first, size, bottom, left);
             }
             let n = row.min(left);
             ramp(first.wrapping_add(skip * size), size, n, bottom.add(left));
@@ -284,10 +300,6 @@ unsafe fn many_bits(
                 return (bits, left);
             }
         }
-        if bits.count_ones() as usize > SPARSE {
-            return bytes(bits, first, size, bottom, left);
-        }
-        few_bits(bits, first, size, bottom, left)
     }
 }
 

@@ -87,25 +87,26 @@ unsafe fn locate_featured(
         let inside = _mm256_cmpgt_epi64(limit, distance);
         let unit = _mm256_slli_epi64(distance, 16);
         let located = _mm256_blend_epi32(unit, index, 0b0101_0101);
-        // SAFETY: at is below BATCH and a multiple of 4, so 32 bytes from there lie within out.
+        // SAFETY: at is at most BATCH - 4, so 32 bytes from there lie within out.
         unsafe { _mm256_storeu_si256(to.byte_add(at * 8), located) };
         (aligned, inside)
     };
-    let whole = k & !3;
-    let mut i = 0;
-    // SAFETY: reads pointers below whole, then the rest through a mask that has no other lane.
+    // SAFETY: reads k pointers: by fours, the last four overlapping those before, or through a mask that has no other.
     unsafe {
-        while i < whole {
-            let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(i).cast()), i);
+        if k >= 4 {
+            let mut i = 0;
+            while i < k - 4 {
+                let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(i).cast()), i);
+                good = _mm256_and_si256(good, _mm256_and_si256(aligned, inside));
+                i += 4;
+            }
+            let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(k - 4).cast()), k - 4);
             good = _mm256_and_si256(good, _mm256_and_si256(aligned, inside));
-            i += 4;
-        }
-        if k != whole {
-            let mask = _mm256_loadu_si256(FIRST.as_ptr().add(4 - k % 4).cast());
-            let rest = _mm256_maskload_epi64(pointers.add(i).cast(), mask);
-            let (aligned, inside) = four(rest, i);
-            let rest = _mm256_andnot_si256(_mm256_and_si256(aligned, inside), mask);
-            good = _mm256_andnot_si256(rest, good);
+        } else {
+            let mask = _mm256_loadu_si256(FIRST.as_ptr().add(4 - k).cast());
+            let few = _mm256_maskload_epi64(pointers.cast(), mask);
+            let (aligned, inside) = four(few, 0);
+            good = _mm256_or_si256(_mm256_and_si256(aligned, inside), _mm256_xor_si256(mask, good));
         }
         if _mm256_testc_si256(good, _mm256_set1_epi64x(-1)) != 0 {
             return 0;

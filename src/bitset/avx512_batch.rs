@@ -251,24 +251,46 @@ unsafe fn locate_featured(
     let reciprocal = _mm512_set1_epi64(i64::from(spacing.reciprocal()));
     let size = _mm512_set1_epi64(spacing.size() as i64);
     let to: *mut __m512i = out.as_mut_ptr().cast();
-    let mut wrong: __mmask8 = 0;
-    let mut i = 0;
-    while i < k {
-        let mask = _bzhi_u32(0xff, (k - i) as u32) as __mmask8;
-        // SAFETY: the mask has no lane from k on.
-        let addresses = unsafe { _mm512_maskz_loadu_epi64(mask, pointers.add(i).cast()) };
+    let eight = |addresses: __m512i, at: usize| {
         let distance = _mm512_sub_epi64(addresses, base_all);
         let offset = _mm512_and_si512(distance, within);
         let index = _mm512_srli_epi64(_mm512_mul_epu32(offset, reciprocal), 32);
         let start = _mm512_mul_epu32(index, size);
-        wrong |= _mm512_mask_cmpneq_epi64_mask(mask, start, offset);
-        wrong |= _mm512_mask_cmpge_epu64_mask(mask, distance, limit);
         let unit = _mm512_slli_epi64(distance, 16);
         let located = _mm512_mask_mov_epi32(unit, 0b0101_0101_0101_0101, index);
-        // SAFETY: i is below BATCH and a multiple of 8, so 64 bytes from there lie within out.
-        unsafe { _mm512_storeu_si512(to.byte_add(i * 8).cast(), located) };
-        i += 8;
-    }
+        // SAFETY: at is at most BATCH - 8, so 64 bytes from there lie within out.
+        unsafe { _mm512_storeu_si512(to.byte_add(at * 8).cast(), located) };
+        (start, offset, distance)
+    };
+    // SAFETY: reads k pointers: by eights, the last eight overlapping those before, or through a mask that has no
+    // other.
+    let wrong = unsafe {
+        if k >= 8 {
+            let mut misaligned = _mm512_setzero_si512();
+            let mut farthest = _mm512_setzero_si512();
+            let mut i = 0;
+            loop {
+                let at = i.min(k - 8);
+                let addresses = _mm512_loadu_si512(pointers.add(at).cast());
+                let (start, offset, distance) = eight(addresses, at);
+                // misaligned | (start ^ offset)
+                misaligned = _mm512_ternarylogic_epi64(misaligned, start, offset, 0xf6);
+                farthest = _mm512_max_epu64(farthest, distance);
+                i += 8;
+                if i >= k {
+                    break;
+                }
+            }
+            _mm512_test_epi64_mask(misaligned, misaligned)
+                | _mm512_cmpge_epu64_mask(farthest, limit)
+        } else {
+            let mask = _bzhi_u32(0xff, k as u32) as __mmask8;
+            let few = _mm512_maskz_loadu_epi64(mask, pointers.cast());
+            let (start, offset, distance) = eight(few, 0);
+            _mm512_mask_cmpneq_epi64_mask(mask, start, offset)
+                | _mm512_mask_cmpge_epu64_mask(mask, distance, limit)
+        }
+    };
     if wrong == 0 {
         return 0;
     }

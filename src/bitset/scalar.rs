@@ -194,6 +194,7 @@ pub(super) unsafe fn expand(
 ///
 /// # Safety
 /// Those of `Engine::locate`, and `k` is at most `BATCH`.
+#[inline(never)]
 pub(super) unsafe fn locate(
     pointers: *const *mut u8,
     k: usize,

@@ -176,9 +176,13 @@ pub(super) fn find_own(held: &Held, rows: Rows, from: u32) -> Option<u32> {
 /// Up to two slabs that others own and that have a hint in any of `rows`.
 pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
     let owned = HINTS + held.index() as usize;
+    // Goes on behind the last two, which may be such as nobody can have.
+    let elsewhere = &held.heap().elsewhere;
+    let from = elsewhere.load(Ordering::Relaxed) as usize;
     let mut found = [None; 2];
     let mut looked = 0;
-    for group in 0..chunks().div_ceil(GROUP_CHUNKS) {
+    elsewhere.store(0, Ordering::Relaxed);
+    for group in from / CHUNK_UNITS / GROUP_CHUNKS..chunks().div_ceil(GROUP_CHUNKS) {
         // SAFETY: as in `find_own`.
         let summary = |row| unsafe { tables::summary(group, row) }.load(Ordering::Relaxed);
         let mut bits = any_row(rows.clone(), summary);
@@ -189,6 +193,9 @@ pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
             looked += 1;
             let chunk = group * GROUP_CHUNKS + bits.trailing_zeros() as usize;
             bits &= bits - 1;
+            if chunk < from / CHUNK_UNITS {
+                continue;
+            }
             for index in 0..CHUNK_WORDS {
                 // SAFETY: as in `find_own`.
                 let word =
@@ -197,6 +204,10 @@ pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
                 while others != 0 {
                     let unit = (chunk * CHUNK_UNITS + index * 64) as u32 + others.trailing_zeros();
                     others &= others - 1;
+                    if (unit as usize) < from {
+                        continue;
+                    }
+                    elsewhere.store(unit + 1, Ordering::Relaxed);
                     match &mut found {
                         [slot @ None, _] | [_, slot @ None] => *slot = Some(unit),
                         _ => return found,

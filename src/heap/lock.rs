@@ -142,13 +142,23 @@ impl Drop for Held {
     }
 }
 
+/// Makes the calling thread the holder of a lock that is free.
+#[inline(always)]
+fn acquire(heap: &Heap) -> bool {
+    heap.lock.load(Ordering::Relaxed) == 0
+        && heap
+            .lock
+            .compare_exchange(0, fork::token(), Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+}
+
 /// Takes the heap's lock if it is free.
 #[inline]
 pub(super) fn try_lock(heap: &'static Heap) -> Option<Held> {
-    if heap.lock.load(Ordering::Relaxed) == 0 && heap.lock.swap(1, Ordering::Acquire) == 0 {
+    if acquire(heap) {
         return Some(Held { heap, unlock: true, retired: Cell::new(false) });
     }
-    if fork::is_mine() {
+    if fork::is_mine() && fork_took(heap) {
         return Some(Held { heap, unlock: false, retired: Cell::new(false) });
     }
     None
@@ -158,7 +168,7 @@ pub(super) fn try_lock(heap: &'static Heap) -> Option<Held> {
 #[inline(always)]
 pub(super) fn try_any(home: &mut u32) -> Option<Held> {
     let heap = heap(*home);
-    if heap.lock.load(Ordering::Relaxed) == 0 && heap.lock.swap(1, Ordering::Acquire) == 0 {
+    if acquire(heap) {
         return Some(Held { heap, unlock: true, retired: Cell::new(false) });
     }
     try_others(home)
@@ -224,16 +234,30 @@ pub(super) fn lock_patiently(heap: &'static Heap) -> Option<Held> {
 /// Which locks the fork under way took.
 static FORK_TOOK: [AtomicU64; MAX_HEAPS / 64] = [const { AtomicU64::new(0) }; MAX_HEAPS / 64];
 
-/// Takes all locks for a fork, in the order of their numbers; a lock that cannot be had (because
-/// this very thread holds it, further down its stack) is skipped.
+/// The word and bit of `FORK_TOOK` that stand for a heap.
+fn fork_bit(heap: &Heap) -> (&'static AtomicU64, u64) {
+    let index = heap.index.load(Ordering::Relaxed);
+    // SAFETY: there are at most MAX_HEAPS heaps.
+    (unsafe { FORK_TOOK.get_unchecked(index as usize / 64) }, 1 << (index % 64))
+}
+
+/// Whether the fork under way holds this heap's lock.
+fn fork_took(heap: &Heap) -> bool {
+    let (word, bit) = fork_bit(heap);
+    word.load(Ordering::Relaxed) & bit != 0
+}
+
+/// Takes all locks for a fork, in the order of their numbers, however long their holders need. A
+/// lock that this very thread holds further down its stack stays with that call.
 pub(crate) fn lock_all_for_fork() {
     for heap in all() {
-        for _ in 0..ROUNDS {
-            if heap.lock.load(Ordering::Relaxed) == 0 && heap.lock.swap(1, Ordering::Acquire) == 0 {
-                let index = heap.index.load(Ordering::Relaxed);
-                if let Some(word) = FORK_TOOK.get(index as usize / 64) {
-                    word.fetch_or(1 << (index % 64), Ordering::Relaxed);
-                }
+        loop {
+            if acquire(heap) {
+                let (word, bit) = fork_bit(heap);
+                word.fetch_or(bit, Ordering::Relaxed);
+                break;
+            }
+            if heap.lock.load(Ordering::Relaxed) == fork::token() {
                 break;
             }
             os::yield_now();
@@ -241,16 +265,11 @@ pub(crate) fn lock_all_for_fork() {
     }
 }
 
-/// Gives the locks up that `lock_all_for_fork` took; in the child, every lock: whoever held one
-/// besides did not come along.
-pub(crate) fn unlock_after_fork(in_child: bool) {
+/// Gives up the locks that `lock_all_for_fork` took, on both sides of the fork.
+pub(crate) fn unlock_after_fork() {
     for heap in all() {
-        let index = heap.index.load(Ordering::Relaxed);
-        let bit = 1 << (index % 64);
-        let took = FORK_TOOK
-            .get(index as usize / 64)
-            .is_some_and(|word| word.fetch_and(!bit, Ordering::Relaxed) & bit != 0);
-        if took || in_child {
+        let (word, bit) = fork_bit(heap);
+        if word.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
             heap.lock.store(0, Ordering::Release);
         }
     }

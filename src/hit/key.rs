@@ -75,9 +75,10 @@ pub(crate) fn dummy_thread() -> *mut Thread {
     dummy()
 }
 
-/// Names the calling thread; not 0.
+/// Names the calling thread; not 0, and the same in the child of a fork.
 pub(crate) fn token() -> usize {
-    os::thread_id() as usize
+    // SAFETY: the address of this thread's errno.
+    unsafe { libc::__errno_location() as usize }
 }
 
 fn specific() -> *mut Tls {

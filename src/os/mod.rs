@@ -156,6 +156,14 @@ pub(crate) fn random() -> u64 {
     }
 }
 
+/// An address at the top of the first thread's stack, near the end of the user address space.
+pub(crate) fn stack_top() -> usize {
+    // SAFETY: as in `page_size`.
+    let top = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+    let here = 0u8;
+    if top == 0 { (&raw const here).addr() } else { top }
+}
+
 /// Writes all of `bytes`, going on after an interruption. `false` if the file refuses.
 pub(crate) fn write(file: i32, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
