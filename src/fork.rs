@@ -12,7 +12,7 @@ use crate::hit;
 use crate::thread;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// The thread that is forking and holds all locks: its token, or 0.
+/// The thread that is forking and takes or holds all locks: its token, or 0.
 static FORKING: AtomicUsize = AtomicUsize::new(0);
 
 /// Names the calling thread; not 0.
@@ -36,9 +36,11 @@ pub(crate) fn is_another_s() -> bool {
 }
 
 pub(crate) unsafe extern "C" fn prepare() {
+    // Forks of several threads wait for each other here; from the second line on nobody else takes
+    // a lock that is free, so that a busy heap's can be had.
     window::lock_for_fork(token());
-    heap::lock_all_for_fork();
     FORKING.store(token(), Ordering::Relaxed);
+    heap::lock_all_for_fork();
 }
 
 pub(crate) unsafe extern "C" fn in_parent() {

@@ -146,6 +146,7 @@ impl Drop for Held {
 #[inline(always)]
 fn acquire(heap: &Heap) -> bool {
     heap.lock.load(Ordering::Relaxed) == 0
+        && !fork::is_another_s()
         && heap
             .lock
             .compare_exchange(0, fork::token(), Ordering::Acquire, Ordering::Relaxed)
