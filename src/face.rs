@@ -131,6 +131,8 @@ fn done(outcome: Result<(), Misuse>) {
 ///
 /// # Safety
 /// `config` points at settings.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -> *mut u8 {
     // A class size is a multiple of every alignment it was rounded up to.
     // SAFETY: the caller's contract.
@@ -141,6 +143,8 @@ pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -
 ///
 /// # Safety
 /// `block` is NULL or a block of the caller's.
+#[cold]
+#[inline(never)]
 pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
     if !block.is_null() {
         done(block::free_sized(block, size, 1));

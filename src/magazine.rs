@@ -252,7 +252,8 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     // SAFETY: as above; the new depth is not less than the old one, and kept + 1 not more than it.
     unsafe {
         let bottom = mag.bottom();
-        let newer = mag.slot(SLOTS - kept);
+        // None are kept of a shallow one, and this is then the end of the slots.
+        let newer = mag.slots.add(SLOTS - kept);
         for index in 0..kept {
             bottom.add(1 + index).write(newer.add(index).read());
         }

@@ -5,6 +5,7 @@
 use bitmag_disasm::artefact;
 use bitmag_disasm::bounds::Bounds;
 use bitmag_disasm::listing::{self, BLESS};
+use bitmag_disasm::path::Kind;
 use bitmag_disasm::survey::Survey;
 use bitmag_disasm::table;
 
@@ -31,7 +32,10 @@ fn hold() {
         survey.rows().count(),
         survey.functions.len()
     );
-    for row in survey.rows().filter(|row| !row.bound.slack(&row.counts).is_empty()) {
+    for row in survey
+        .rows()
+        .filter(|row| row.bound.path != Kind::Whole && !row.bound.slack(&row.counts).is_empty())
+    {
         println!("{}: below its bound: {}", row.bound.title(), row.bound.slack(&row.counts));
     }
     let release = artefact::toolchain().expect("rustc says its release");

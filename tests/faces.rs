@@ -6,6 +6,7 @@
 mod bad_input;
 #[path = "faces/copies.rs"]
 mod copies;
+#[cfg(target_pointer_width = "64")]
 #[path = "faces/exports.rs"]
 mod exports;
 #[path = "faces/planted.rs"]
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         tests.extend(bad_input::tests());
         tests.extend(registers::tests());
         tests.extend(copies::tests());
+        #[cfg(target_pointer_width = "64")]
         tests.extend(exports::tests());
         tests
     })

@@ -27,11 +27,24 @@ fn compare(child: impl Fn() -> Child, floor: u64, judge: impl Fn(&Ended) -> Stri
     for checked in [false, true] {
         let preloaded = child().preload()?;
         let ended = if checked { preloaded.env("BITMAG_CHECK", "1") } else { preloaded }.run()?;
-        ensure!(ended.status.map(|s| s.code()) == plain.status.map(|s| s.code()), "without the library: {}\nwith it (checked: {checked}): {}", plain.describe(), ended.describe());
+        ensure!(
+            ended.status.map(|s| s.code()) == plain.status.map(|s| s.code()),
+            "without the library: {}\nwith it (checked: {checked}): {}",
+            plain.describe(),
+            ended.describe()
+        );
         let got = judge(&ended);
-        ensure!(got == wanted, "checked: {checked}\nwithout the library:\n{wanted}\nwith it:\n{got}\n{}", ended.describe());
+        ensure!(
+            got == wanted,
+            "checked: {checked}\nwithout the library:\n{wanted}\nwith it:\n{got}\n{}",
+            ended.describe()
+        );
         let blocks = ended.refilled_blocks();
-        ensure!(blocks >= floor, "{}: only {blocks} blocks out of refills, {floor} wanted (checked: {checked})", ended.label);
+        ensure!(
+            blocks >= floor,
+            "{}: only {blocks} blocks out of refills, {floor} wanted (checked: {checked})",
+            ended.label
+        );
     }
     Ok(Verdict::Holds)
 }

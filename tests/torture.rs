@@ -17,12 +17,13 @@ mod support;
 #[path = "torture/threads.rs"]
 mod threads;
 
+use libtest_mimic::Trial;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use support::api::{Api, Layouts};
 use support::c_api::CApi;
 use support::child::{Child, Ended};
-use support::verdict::{self, Scenario, Verdict, test};
+use support::verdict::{self, Scenario, Verdict, native_test, test};
 
 static BITMAG: bitmag::Bitmag = bitmag::Bitmag::with(bitmag::Config::new().environment(true));
 
@@ -50,14 +51,22 @@ impl Face {
     fn child(self, scenario: &str) -> Result<Child, String> {
         let child = Child::scenario(scenario).env("BITMAG_FACE", format!("{self:?}"));
         let child = if matches!(self, Face::C | Face::CChecked) { child.preload()? } else { child };
-        Ok(if matches!(self, Face::RustChecked | Face::CChecked) { child.env("BITMAG_CHECK", "1") } else { child })
+        Ok(if matches!(self, Face::RustChecked | Face::CChecked) {
+            child.env("BITMAG_CHECK", "1")
+        } else {
+            child
+        })
     }
 
     /// Runs the child to a clean end and makes sure that it was ours who served it.
     fn succeed(self, child: Child) -> Result<Ended, String> {
         let ended = child.succeed()?;
         if matches!(self, Face::C | Face::CChecked) {
-            ensure!(ended.refilled_blocks() > 0, "the counters do not show us: {:?}", ended.counters);
+            ensure!(
+                ended.refilled_blocks() > 0,
+                "the counters do not show us: {:?}",
+                ended.counters
+            );
         }
         Ok(ended)
     }
@@ -78,15 +87,30 @@ fn on_rust() -> bool {
 }
 
 /// One test per face that only runs a scenario.
-fn each_face(name: &'static str, scenario: &'static str, faces: &[Face]) -> Vec<libtest_mimic::Trial> {
+fn each_face(name: &'static str, scenario: &'static str, faces: &[Face]) -> Vec<Trial> {
     let body = move |face: Face| face.succeed(face.child(scenario)?).map(|_| Verdict::Holds);
-    faces.iter().map(|face| *face).map(|face| test(format!("{name}::{face:?}"), move || body(face))).collect()
+    faces
+        .iter()
+        .copied()
+        .map(|face| test(format!("{name}::{face:?}"), move || body(face)))
+        .collect()
+}
+
+/// The same for a scenario that sets limits of the machine.
+fn each_face_natively(name: &'static str, scenario: &'static str, faces: &[Face]) -> Vec<Trial> {
+    let body = move |face: Face| face.succeed(face.child(scenario)?).map(|_| Verdict::Holds);
+    faces
+        .iter()
+        .copied()
+        .map(|face| native_test(format!("{name}::{face:?}"), move || body(face)))
+        .collect()
 }
 
 /// The process's resident bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = status.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let pages: u64 =
+        status.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     // SAFETY: sysconf only reads.
     pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
 }

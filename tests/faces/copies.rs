@@ -3,14 +3,14 @@
 //! All three serve in turn, on several threads, and none hands out what another has.
 
 use crate::ensure;
+use crate::support::api::{Api, Way};
+use crate::support::block::Block;
 use crate::support::c_api::CApi;
 use crate::support::child::Child;
 use crate::support::crowd::{self, Crowd};
 use crate::support::model::{self, Intervals, Plan};
 use crate::support::verdict::{Scenario, Verdict, seed, test};
 use crate::support::{library, places};
-use crate::support::api::{Api, Way};
-use crate::support::block::Block;
 use libtest_mimic::Trial;
 
 const PLAN: Plan = Plan { operations: 60_000, most_live: 4000, most_bytes: 32 << 20 };
@@ -32,7 +32,8 @@ fn three_copies() -> Result<(), String> {
         }
         copies.push(copy);
     }
-    let distinct: std::collections::HashSet<_> = copies.iter().map(|copy| copy.malloc.map(|f| f as usize)).collect();
+    let distinct: std::collections::HashSet<_> =
+        copies.iter().map(|copy| copy.malloc.map(|f| f as usize)).collect();
     ensure!(distinct.len() == 3, "the loader gave the same copy more than once");
     let mut together = Intervals::default();
     let mut live = Vec::new();
@@ -42,7 +43,8 @@ fn three_copies() -> Result<(), String> {
         // SAFETY: a plain allocation.
         let addr = unsafe { copy.alloc(Way::Malloc, size, 16) } as usize;
         ensure!(addr != 0, "{}: NULL", copy.name());
-        let block = Block { addr, size, align: 16, way: Way::Malloc, extent: size, seed: round as u64 };
+        let block =
+            Block { addr, size, align: 16, way: Way::Malloc, extent: size, seed: round as u64 };
         together.add(&block)?;
         // SAFETY: the block is live.
         unsafe { block.fill() };

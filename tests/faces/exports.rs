@@ -35,7 +35,11 @@ pub fn tests() -> Vec<Trial> {
         let promised: BTreeSet<&str> = C.split_whitespace().chain(CPP.split_whitespace()).collect();
         let (missing, extra): (Vec<_>, Vec<_>) =
             (promised.difference(&found).collect(), found.difference(&promised).collect());
-        ensure!(missing.is_empty() && extra.is_empty(), "missing {missing:?}, not promised {:?}", &extra[..extra.len().min(20)]);
+        ensure!(
+            missing.is_empty() && extra.is_empty(),
+            "missing {missing:?}, not promised {:?}",
+            &extra[..extra.len().min(20)]
+        );
 
         let endian = file.endian();
         let header = file.elf_header();
@@ -46,13 +50,20 @@ pub fn tests() -> Vec<Trial> {
             }
         }
         let sections = header.sections(endian, &*bytes).map_err(|e| e.to_string())?;
-        let (entries, strings) =
-            sections.dynamic(endian, &*bytes).map_err(|e| e.to_string())?.ok_or("no dynamic section")?;
+        let (entries, strings) = sections
+            .dynamic(endian, &*bytes)
+            .map_err(|e| e.to_string())?
+            .ok_or("no dynamic section")?;
         let strings = sections.strings(endian, &*bytes, strings).map_err(|e| e.to_string())?;
         let (mut soname, mut needed, mut nodelete) = (None, Vec::new(), false);
         for entry in entries {
             let value = entry.d_val(endian);
-            let text = || strings.get(value as u32).map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
+            let text = || {
+                strings
+                    .get(value as u32)
+                    .map(|name| String::from_utf8_lossy(name).into_owned())
+                    .unwrap_or_default()
+            };
             match u32::try_from(entry.d_tag(endian)).unwrap_or(0) {
                 elf::DT_SONAME => soname = Some(text()),
                 elf::DT_NEEDED => needed.push(text()),

@@ -14,24 +14,26 @@ mod frame {
     #[repr(C)]
     #[derive(Default)]
     pub struct Record {
-        function: usize,     // 0
+        function: usize,       // 0
         arguments: [usize; 3], // 8
-        result: usize,       // 32
-        kept: [u64; 6],      // 40: rbx rbp r12 r13 r14 r15 after the call
-        stack_before: u64,   // 88
-        stack_after: u64,    // 96
-        flags: u64,          // 104
-        mxcsr: u32,          // 112
-        x87: u32,            // 116
-        canaries: u64,       // 120: how many words above the call are intact
-        own_mxcsr: u32,      // 128
-        own_x87: u32,        // 132
-        poison_mxcsr: u32,   // 136
-        poison_x87: u32,     // 140
-        tag: u64,            // 144: the x87 tag word after the call
+        result: usize,         // 32
+        kept: [u64; 6],        // 40: rbx rbp r12 r13 r14 r15 after the call
+        stack_before: u64,     // 88
+        stack_after: u64,      // 96
+        flags: u64,            // 104
+        mxcsr: u32,            // 112
+        x87: u32,              // 116
+        canaries: u64,         // 120: how many words above the call are intact
+        own_mxcsr: u32,        // 128
+        own_x87: u32,          // 132
+        poison_mxcsr: u32,     // 136
+        poison_x87: u32,       // 140
+        tag: u64,              // 144: the x87 tag word after the call
     }
 
-    const _: () = assert!(std::mem::offset_of!(Record, canaries) == 120 && std::mem::offset_of!(Record, tag) == 144);
+    const _: () = assert!(
+        std::mem::offset_of!(Record, canaries) == 120 && std::mem::offset_of!(Record, tag) == 144
+    );
 
     const POISON: u64 = 0xB17A_0000_DEAD_0000;
     /// All exceptions masked, round toward zero, flush to zero.
@@ -139,16 +141,27 @@ mod frame {
         // SAFETY: the lock makes the record ours; the function is one with up to three integer arguments.
         unsafe {
             let record = &raw mut bitmag_test_record;
-            record.write(Record { function, arguments, poison_mxcsr: MXCSR, poison_x87: X87, ..Record::default() });
+            record.write(Record {
+                function,
+                arguments,
+                poison_mxcsr: MXCSR,
+                poison_x87: X87,
+                ..Record::default()
+            });
             bitmag_test_call();
             let record = &*record;
-            for (name, at) in [("rbx", 0), ("rbp", 1), ("r12", 2), ("r13", 3), ("r14", 4), ("r15", 5)] {
+            for (name, at) in
+                [("rbx", 0), ("rbp", 1), ("r12", 2), ("r13", 3), ("r14", 4), ("r15", 5)]
+            {
                 if record.kept[at] != POISON + at as u64 {
                     return Err(format!("{name} came back as {:#x}", record.kept[at]));
                 }
             }
             if record.stack_after != record.stack_before {
-                return Err(format!("rsp moved by {}", record.stack_after.wrapping_sub(record.stack_before) as i64));
+                return Err(format!(
+                    "rsp moved by {}",
+                    record.stack_after.wrapping_sub(record.stack_before) as i64
+                ));
             }
             if record.flags & (1 << 10) != 0 {
                 return Err("the direction flag came back set".into());
@@ -164,7 +177,10 @@ mod frame {
                 return Err(format!("the x87 stack came back in use: tag word {:#x}", record.tag));
             }
             if record.canaries != 16 {
-                return Err(format!("{} words above the call were overwritten", 16 - record.canaries));
+                return Err(format!(
+                    "{} words above the call were overwritten",
+                    16 - record.canaries
+                ));
             }
             Ok(record.result)
         }
@@ -233,7 +249,8 @@ mod entries {
     use crate::{RUST, c_face, ensure};
     use std::alloc::{GlobalAlloc, Layout};
 
-    const SIZES: [usize; 14] = [1, 16, 24, 64, 500, 1023, 1024, 1025, 3000, 5000, 32_000, 32_768, 32_769, 400_000];
+    const SIZES: [usize; 14] =
+        [1, 16, 24, 64, 500, 1023, 1024, 1025, 3000, 5000, 32_000, 32_768, 32_769, 400_000];
 
     type Alloc<'a> = (&'a str, usize, fn(usize) -> [usize; 3]);
     type Free<'a> = (&'a str, usize, fn(usize, usize) -> [usize; 3]);
@@ -245,16 +262,20 @@ mod entries {
                 let (free_name, free, free_arguments) = &frees[turn % frees.len()];
                 let mut blocks = Vec::new();
                 for _ in 0..if size > 32_768 { 3 } else { 150 } {
-                    let block = call(*alloc, alloc_arguments(size)).map_err(|why| format!("{alloc_name}({size}): {why}"))?;
+                    let block = call(*alloc, alloc_arguments(size))
+                        .map_err(|why| format!("{alloc_name}({size}): {why}"))?;
                     ensure!(block != 0, "{alloc_name}({size}): NULL");
                     blocks.push(block);
                 }
                 for (turn, block) in blocks.into_iter().enumerate() {
                     // Some frees in pairs with allocations, so that a hit follows a hit.
-                    call(*free, free_arguments(block, size)).map_err(|why| format!("{free_name} of {size} bytes: {why}"))?;
+                    call(*free, free_arguments(block, size))
+                        .map_err(|why| format!("{free_name} of {size} bytes: {why}"))?;
                     if turn % 3 == 0 {
-                        let block = call(*alloc, alloc_arguments(size)).map_err(|why| format!("{alloc_name}({size}): {why}"))?;
-                        call(*free, free_arguments(block, size)).map_err(|why| format!("{free_name} of {size} bytes: {why}"))?;
+                        let block = call(*alloc, alloc_arguments(size))
+                            .map_err(|why| format!("{alloc_name}({size}): {why}"))?;
+                        call(*free, free_arguments(block, size))
+                            .map_err(|why| format!("{free_name} of {size} bytes: {why}"))?;
                     }
                 }
             }
@@ -293,8 +314,12 @@ mod entries {
             ("aligned new", address!(c, new_aligned), |size| [size, 64, 0]),
         ];
         let aligned_frees: [Free; 2] = [
-            ("free_aligned_sized", address!(c, free_aligned_sized), |block, size| [block, 64, size]),
-            ("sized aligned delete", address!(c, delete_sized_aligned), |block, size| [block, size, 64]),
+            ("free_aligned_sized", address!(c, free_aligned_sized), |block, size| {
+                [block, 64, size]
+            }),
+            ("sized aligned delete", address!(c, delete_sized_aligned), |block, size| {
+                [block, size, 64]
+            }),
         ];
         drive(&aligned, &aligned_frees)
     }
@@ -302,7 +327,9 @@ mod entries {
     /// The C face on this thread and, for the first call of a thread, on fresh ones.
     pub fn c() -> Result<(), String> {
         let c = c_face()?;
-        std::thread::scope(|scope| scope.spawn(|| drive_c(&c)).join().unwrap_or_else(|_| Err("a thread panicked".into())))?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| drive_c(&c)).join().unwrap_or_else(|_| Err("a thread panicked".into()))
+        })?;
         drive_c(&c)
     }
 
@@ -330,16 +357,26 @@ mod entries {
     pub fn rust() -> Result<(), String> {
         let allocs: [Alloc; 2] = [
             ("alloc", rust_alloc as *const () as usize, |size| [size, 8, 0]),
-            ("aligned alloc", rust_alloc as *const () as usize, |size| [size.next_multiple_of(64), 64, 0]),
+            ("aligned alloc", rust_alloc as *const () as usize, |size| {
+                [size.next_multiple_of(64), 64, 0]
+            }),
         ];
         let frees: [Free; 2] = [
             ("dealloc", rust_dealloc as *const () as usize, |block, size| [block, size, 8]),
-            ("aligned dealloc", rust_dealloc as *const () as usize, |block, size| [block, size.next_multiple_of(64), 64]),
+            ("aligned dealloc", rust_dealloc as *const () as usize, |block, size| {
+                [block, size.next_multiple_of(64), 64]
+            }),
         ];
-        let constant: [Alloc; 1] = [("constant alloc", rust_alloc_constant as *const () as usize, |_| [0; 3])];
-        let constant_frees: [Free; 1] = [("constant dealloc", rust_dealloc_constant as *const () as usize, |block, _| [block, 0, 0])];
+        let constant: [Alloc; 1] =
+            [("constant alloc", rust_alloc_constant as *const () as usize, |_| [0; 3])];
+        let constant_frees: [Free; 1] =
+            [("constant dealloc", rust_dealloc_constant as *const () as usize, |block, _| {
+                [block, 0, 0]
+            })];
         let all = || drive(&allocs, &frees).and_then(|()| drive(&constant, &constant_frees));
-        std::thread::scope(|scope| scope.spawn(all).join().unwrap_or_else(|_| Err("a thread panicked".into())))?;
+        std::thread::scope(|scope| {
+            scope.spawn(all).join().unwrap_or_else(|_| Err("a thread panicked".into()))
+        })?;
         all()
     }
 }
@@ -363,5 +400,7 @@ pub fn tests() -> Vec<Trial> {
 
 #[cfg(not(target_arch = "x86_64"))]
 pub fn tests() -> Vec<Trial> {
-    vec![test("registers", || Ok(Verdict::NotHere("the assembly entries are those of x86_64".into())))]
+    vec![test("registers", || {
+        Ok(Verdict::NotHere("the assembly entries are those of x86_64".into()))
+    })]
 }

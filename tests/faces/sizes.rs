@@ -27,17 +27,28 @@ impl<'a> Window<'a> {
         Window { api, live, intervals: Intervals::default(), most, rng, thrifty }
     }
 
-    fn enter(&mut self, addr: usize, way: Way, size: usize, align: usize, zeroed: bool) -> Result<(), String> {
+    fn enter(
+        &mut self,
+        addr: usize,
+        way: Way,
+        size: usize,
+        align: usize,
+        zeroed: bool,
+    ) -> Result<(), String> {
         let mut block = Block { addr, size, align, way, extent: size, seed: self.rng.u64(..) };
         ensure!(addr != 0, "{way:?} of {size} bytes aligned {align}: NULL");
-        ensure!(addr % align == 0, "{block:x?} is not aligned");
+        ensure!(addr.is_multiple_of(align), "{block:x?} is not aligned");
         // SAFETY: the block is live.
         if let Some(usable) = unsafe { self.api.usable(addr as *mut u8) } {
             ensure!(usable >= size, "{block:x?} has a usable size of {usable}");
             // No block of a class wastes more than an eighth and a rounding; a span at most a unit and the alignment.
             let most = if size <= 1024 { size + 16 } else { size + size / 7 + 16 };
-            let most = if size > 32768 || align > 16 { size + size / 7 + 65536 + align } else { most };
-            ensure!(!self.thrifty || usable <= most, "{block:x?} has a usable size of {usable}, more than {most}");
+            let most =
+                if size > 32768 || align > 16 { size + size / 7 + 65536 + align } else { most };
+            ensure!(
+                !self.thrifty || usable <= most,
+                "{block:x?} has a usable size of {usable}, more than {most}"
+            );
             block.extent = usable;
         }
         self.intervals.add(&block)?;
@@ -61,7 +72,13 @@ impl<'a> Window<'a> {
         // SAFETY: the block is live; it is freed with what it was asked for with.
         unsafe {
             block.check(block.extent)?;
-            self.api.free(block.way, self.rng.u8(..), block.addr as *mut u8, block.size, block.align);
+            self.api.free(
+                block.way,
+                self.rng.u8(..),
+                block.addr as *mut u8,
+                block.size,
+                block.align,
+            );
         }
         Ok(())
     }
@@ -92,7 +109,13 @@ impl<'a> Window<'a> {
             addr
         };
         let way = if self.api.realloc_keeps_alignment() { Way::Layout } else { Way::Malloc };
-        self.enter(addr, way, size, if self.api.realloc_keeps_alignment() { old.align } else { MALLOC_ALIGN }, false)
+        self.enter(
+            addr,
+            way,
+            size,
+            if self.api.realloc_keeps_alignment() { old.align } else { MALLOC_ALIGN },
+            false,
+        )
     }
 }
 
@@ -114,8 +137,15 @@ fn every_size(api: &dyn Api, thrifty: bool) -> Result<(), String> {
 fn powers_of_two(api: &dyn Api, thrifty: bool) -> Result<(), String> {
     let mut window = Window::new(api, thrifty, 1);
     for exponent in 3..=32u32 {
-        let Some(power) = 1usize.checked_shl(exponent).filter(|power| *power < isize::MAX as usize / 2) else { break };
-        for distance in [-4097isize, -4096, -65, -33, -17, -16, -15, -9, -8, -7, -1, 0, 1, 7, 8, 9, 15, 16, 17, 33, 4096, 65537] {
+        let Some(power) =
+            1usize.checked_shl(exponent).filter(|power| *power < isize::MAX as usize / 2)
+        else {
+            break;
+        };
+        for distance in [
+            -4097isize, -4096, -65, -33, -17, -16, -15, -9, -8, -7, -1, 0, 1, 7, 8, 9, 15, 16, 17,
+            33, 4096, 65537,
+        ] {
             let Some(size) = power.checked_add_signed(distance) else { continue };
             // What the machine itself refuses to map is no fault of an allocator.
             if power >= 1 << 29 && !mappable(2 * size + (64 << 20)) {
@@ -133,7 +163,8 @@ fn powers_of_two(api: &dyn Api, thrifty: bool) -> Result<(), String> {
 }
 
 fn mappable(size: usize) -> bool {
-    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping wherever the kernel likes, removed at once.
     unsafe {
         let address = libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0);
@@ -147,7 +178,21 @@ fn every_alignment(api: &dyn Api, thrifty: bool) -> Result<(), String> {
         let most = if cfg!(target_pointer_width = "64") { 30 } else { 27 };
         for exponent in 0..=most {
             let align = 1usize << exponent;
-            let sizes = [0, 1, 24, align / 2, align - 1, align, align + 1, align + align / 2, 100, 1000, 5000, 40_000, 70_001];
+            let sizes = [
+                0,
+                1,
+                24,
+                align / 2,
+                align - 1,
+                align,
+                align + 1,
+                align + align / 2,
+                100,
+                1000,
+                5000,
+                40_000,
+                70_001,
+            ];
             for size in sizes {
                 // Three blocks at once, so that a neighbour inside the alignment's gap would be seen.
                 window.most = if align > 1 << 24 { 2 } else { 8 };
@@ -169,15 +214,26 @@ fn every_alignment(api: &dyn Api, thrifty: bool) -> Result<(), String> {
 type Body = fn(&dyn Api, bool) -> Result<(), String>;
 
 pub fn tests() -> Vec<Trial> {
-    let bodies: [(&str, Body); 3] =
-        [("every_size", every_size), ("powers_of_two", powers_of_two), ("every_alignment", every_alignment)];
+    let bodies: [(&str, Body); 3] = [
+        ("every_size", every_size),
+        ("powers_of_two", powers_of_two),
+        ("every_alignment", every_alignment),
+    ];
     let mut tests = Vec::new();
     for (name, body) in bodies {
-        tests.push(test(format!("sizes::rust_face::{name}"), move || body(&RUST, true).map(|()| Verdict::Holds)));
-        tests.push(test(format!("sizes::c_face::{name}"), move || body(&c_face()?, true).map(|()| Verdict::Holds)));
+        tests.push(test(format!("sizes::rust_face::{name}"), move || {
+            body(&RUST, true).map(|()| Verdict::Holds)
+        }));
+        tests.push(test(format!("sizes::c_face::{name}"), move || {
+            body(&c_face()?, true).map(|()| Verdict::Holds)
+        }));
     }
     // The system's allocator is no subject of ours: it shows that the test asks nothing impossible.
-    tests.push(test("sizes::system::every_size", || every_size(&CApi::of_process(), false).map(|()| Verdict::Holds)));
-    tests.push(test("sizes::system::every_alignment", || every_alignment(&CApi::of_process(), false).map(|()| Verdict::Holds)));
+    tests.push(test("sizes::system::every_size", || {
+        every_size(&CApi::of_process(), false).map(|()| Verdict::Holds)
+    }));
+    tests.push(test("sizes::system::every_alignment", || {
+        every_alignment(&CApi::of_process(), false).map(|()| Verdict::Holds)
+    }));
     tests
 }

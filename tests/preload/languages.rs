@@ -4,7 +4,7 @@
 
 use crate::support::child::{Child, Ended};
 use crate::support::places::{self, tool};
-use crate::support::verdict::{Verdict, test};
+use crate::support::verdict::{Verdict, native_test};
 use crate::{compare, ensure, everything};
 use libtest_mimic::Trial;
 use std::path::PathBuf;
@@ -51,7 +51,8 @@ zlib.deflate(Buffer.alloc(3000000, 'ab'), (e, out) => zlib.inflate(out, (e, back
 /// The interpreter itself, not a script that finds it.
 fn python() -> Result<Option<PathBuf>, String> {
     let Some(found) = tool("python3") else { return Ok(None) };
-    let ended = Child::program(found).args(["-c", "import sys; print(sys.executable)"]).succeed()?;
+    let ended =
+        Child::program(found).args(["-c", "import sys; print(sys.executable)"]).succeed()?;
     Ok(Some(ended.stdout.trim().into()))
 }
 
@@ -64,7 +65,12 @@ fn failures(ended: &Ended) -> String {
     let text = format!("{}\n{}", ended.stdout, ended.stderr);
     let mut lines: Vec<&str> = text
         .lines()
-        .filter(|line| line.starts_with("FAIL: ") || line.starts_with("ERROR: ") || line.starts_with("Result: ") || line.starts_with("== Tests result: "))
+        .filter(|line| {
+            line.starts_with("FAIL: ")
+                || line.starts_with("ERROR: ")
+                || line.starts_with("Result: ")
+                || line.starts_with("== Tests result: ")
+        })
         .collect();
     lines.sort_unstable();
     lines.dedup();
@@ -73,38 +79,68 @@ fn failures(ended: &Ended) -> String {
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        test("programs::python_script", || {
+        native_test("programs::python_script", || {
             let Some(python) = python()? else { return Ok(no_python()) };
-            let child = || Child::program(&python).args(["-c", PYTHON]).env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "1");
+            let child = || {
+                Child::program(&python)
+                    .args(["-c", PYTHON])
+                    .env("PYTHONMALLOC", "malloc")
+                    .env("PYTHONHASHSEED", "1")
+            };
             compare(child, 100_000, everything)
         }),
-        test("programs::python_own_tests", || {
+        native_test("programs::python_own_tests", || {
             let Some(python) = python()? else { return Ok(no_python()) };
-            let own = Child::program(&python).args(["-c", "import test.test_json, test.test_dict, test.test_threading"]).run()?;
+            let own = Child::program(&python)
+                .args(["-c", "import test.test_json, test.test_dict, test.test_threading"])
+                .run()?;
             if !own.status.is_some_and(|status| status.success()) {
-                return Ok(Verdict::Missing("python3's own test package (Debian: libpython3-testsuite)".into()));
+                return Ok(Verdict::Missing(
+                    "python3's own test package (Debian: libpython3-testsuite)".into(),
+                ));
             }
             let folder = places::fresh_folder("python");
             let child = || {
                 let modules = ["-m", "test", "test_json", "test_dict", "test_threading"];
-                Child::program(&python).args(modules).env("PYTHONMALLOC", "malloc").in_folder(&folder)
+                Child::program(&python)
+                    .args(modules)
+                    .env("PYTHONMALLOC", "malloc")
+                    .in_folder(&folder)
             };
             compare(child, 200_000, failures)
         }),
-        test("programs::python_under_ulimit_v", || {
+        native_test("programs::python_under_ulimit_v", || {
             let Some(python) = python()? else { return Ok(no_python()) };
-            let child = Child::program(python).args(["-c", "print(sum(range(10**6)))"]).limit(libc::RLIMIT_AS, 1 << 30);
+            let child = Child::program(python)
+                .args(["-c", "print(sum(range(10**6)))"])
+                .address_space(1 << 30);
             let ended = child.env("PYTHONMALLOC", "malloc").preload()?.succeed()?;
-            ensure!(ended.stdout == "499999500000\n" && ended.stderr.is_empty(), "{}", ended.describe());
-            ensure!(ended.refilled_blocks() > 5000, "the counters do not show us: {:?}", ended.counters);
+            ensure!(
+                ended.stdout == "499999500000\n" && ended.stderr.is_empty(),
+                "{}",
+                ended.describe()
+            );
+            ensure!(
+                ended.refilled_blocks() > 5000,
+                "the counters do not show us: {:?}",
+                ended.counters
+            );
             Ok(Verdict::Holds)
         }),
-        test("programs::perl", || {
-            let Some(perl) = tool("perl") else { return Ok(Verdict::Missing("perl (Debian: perl)".into())) };
-            compare(|| Child::program(&perl).args(["-e", PERL]).env("PERL_HASH_SEED", "1"), 100_000, everything)
+        native_test("programs::perl", || {
+            let Some(perl) = tool("perl") else {
+                return Ok(Verdict::Missing("perl (Debian: perl)".into()));
+            };
+            compare(
+                || Child::program(&perl).args(["-e", PERL]).env("PERL_HASH_SEED", "1"),
+                100_000,
+                everything,
+            )
         }),
-        test("programs::node", || {
-            let Some(node) = tool("node") else { return Ok(Verdict::Missing("node (Debian: nodejs)".into())) };
+        native_test("programs::node", || {
+            let Some(node) = tool("node") else {
+                return Ok(Verdict::Missing("node (Debian: nodejs)".into()));
+            };
             compare(|| Child::program(&node).args(["-e", NODE]), 10_000, everything)
         }),
     ]

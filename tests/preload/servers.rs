@@ -2,10 +2,10 @@
 //! Debian's redis-server is linked with jemalloc as a shared library whose names are those of libc, so a preloaded library serves it: the counters decide, and a server with an allocator inside is reported as not run.
 //! All replies are compared with those of a run without the library.
 
+use crate::ensure;
 use crate::support::child::Child;
 use crate::support::places::{self, tool};
-use crate::support::verdict::{Tested, Verdict, test};
-use crate::ensure;
+use crate::support::verdict::{Tested, Verdict, native_test};
 use libtest_mimic::Trial;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -70,7 +70,8 @@ fn use_redis(socket: &Path) -> Result<String, String> {
     };
     for round in 0..30_000 {
         let key = format!("key:{}", rng.u32(0..4000));
-        let value = "v".repeat(if round % 50 == 0 { rng.usize(1000..40_000) } else { rng.usize(1..600) });
+        let value =
+            "v".repeat(if round % 50 == 0 { rng.usize(1000..40_000) } else { rng.usize(1..600) });
         match rng.u32(0..8) {
             0..3 => ask(&["SET", &key, &value])?,
             3 => ask(&["GET", &key])?,
@@ -91,7 +92,10 @@ fn use_redis(socket: &Path) -> Result<String, String> {
     Ok(format!("{log:x}"))
 }
 
-fn use_memcached(socket: &Path, end: impl FnOnce() -> Result<(), String>) -> Result<String, String> {
+fn use_memcached(
+    socket: &Path,
+    end: impl FnOnce() -> Result<(), String>,
+) -> Result<String, String> {
     let mut rng = fastrand::Rng::with_seed(11);
     let mut log = 0u64;
     for _ in 0..40 {
@@ -119,7 +123,10 @@ fn use_memcached(socket: &Path, end: impl FnOnce() -> Result<(), String>) -> Res
 }
 
 /// Runs a server and its client; gives the client's log and, if counted, the blocks.
-fn serve(child: Child, client: impl FnOnce() -> Result<String, String>) -> Result<(String, u64), String> {
+fn serve(
+    child: Child,
+    client: impl FnOnce() -> Result<String, String>,
+) -> Result<(String, u64), String> {
     let server = std::thread::spawn(move || child.within(120).run());
     let log = client();
     let ended = server.join().map_err(|_| "the server's thread panicked")??;
@@ -129,12 +136,27 @@ fn serve(child: Child, client: impl FnOnce() -> Result<String, String>) -> Resul
 }
 
 fn redis() -> Tested {
-    let Some(redis) = tool("redis-server") else { return Ok(Verdict::Missing("redis-server (Debian: redis-server)".into())) };
+    let Some(redis) = tool("redis-server") else {
+        return Ok(Verdict::Missing("redis-server (Debian: redis-server)".into()));
+    };
     let folder = places::fresh_folder("redis");
     let socket = folder.join("socket");
     let child = || {
         let path = socket.to_string_lossy().into_owned();
-        let args = ["--port", "0", "--unixsocket", &path, "--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "/dev/null"];
+        let args = [
+            "--port",
+            "0",
+            "--unixsocket",
+            &path,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--daemonize",
+            "no",
+            "--logfile",
+            "/dev/null",
+        ];
         Child::program(&redis).args(args).in_folder(&folder)
     };
     let (wanted, _) = serve(child(), || use_redis(&socket))?;
@@ -144,18 +166,31 @@ fn redis() -> Tested {
         let (got, blocks) = serve(preloaded, || use_redis(&socket))?;
         ensure!(got == wanted, "other replies with the library (checked: {checked})");
         if blocks < 20_000 {
-            return Ok(Verdict::NotHere(format!("this redis-server has an allocator inside: only {blocks} blocks were ours")));
+            return Ok(Verdict::NotHere(format!(
+                "this redis-server has an allocator inside: only {blocks} blocks were ours"
+            )));
         }
     }
     Ok(Verdict::Holds)
 }
 
 fn memcached() -> Tested {
-    let Some(memcached) = tool("memcached") else { return Ok(Verdict::Missing("memcached (Debian: memcached)".into())) };
+    let Some(memcached) = tool("memcached") else {
+        return Ok(Verdict::Missing("memcached (Debian: memcached)".into()));
+    };
     let folder = places::fresh_folder("memcached");
     let (socket, pid): (PathBuf, PathBuf) = (folder.join("socket"), folder.join("pid"));
     let child = || {
-        let args = ["-s".as_ref(), socket.as_os_str(), "-P".as_ref(), pid.as_os_str(), "-m".as_ref(), "64".as_ref(), "-t".as_ref(), "4".as_ref()];
+        let args = [
+            "-s".as_ref(),
+            socket.as_os_str(),
+            "-P".as_ref(),
+            pid.as_os_str(),
+            "-m".as_ref(),
+            "64".as_ref(),
+            "-t".as_ref(),
+            "4".as_ref(),
+        ];
         // SAFETY: asks who we are.
         let user: &[&str] = if unsafe { libc::geteuid() } == 0 { &["-u", "root"] } else { &[] };
         Child::program(&memcached).args(args).args(user).in_folder(&folder)
@@ -175,5 +210,8 @@ fn memcached() -> Tested {
 }
 
 pub fn tests() -> Vec<Trial> {
-    vec![test("programs::redis_server", redis), test("programs::memcached", memcached)]
+    vec![
+        native_test("programs::redis_server", redis),
+        native_test("programs::memcached", memcached),
+    ]
 }

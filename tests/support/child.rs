@@ -10,6 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// What runs this target's programs on a machine of another kind, as cargo was told.
+pub fn emulator() -> Option<String> {
+    let arch = std::env::consts::ARCH.to_uppercase();
+    std::env::vars()
+        .find(|(key, _)| {
+            key.starts_with(&format!("CARGO_TARGET_{arch}")) && key.ends_with("_RUNNER")
+        })
+        .map(|(_, runner)| runner)
+}
+
 /// A child to be run.
 pub struct Child {
     command: Command,
@@ -55,20 +65,21 @@ impl Child {
         .env_remove("BITMAG_CHECK")
     }
 
-    /// A scenario of this test program.
-    pub fn scenario(name: &str) -> Child {
+    /// This test program again, through the emulator if there is one.
+    pub fn this_program() -> Child {
         let program = std::env::current_exe().expect("a running program has a path");
-        let triple = format!(
-            "CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER",
-            std::env::consts::ARCH.to_uppercase()
-        );
-        let mut child = match std::env::var(triple) {
-            Ok(runner) => {
+        match emulator() {
+            Some(runner) => {
                 let mut words = runner.split_whitespace();
                 Child::program(words.next().unwrap_or("env")).args(words).args([program])
             }
-            Err(_) => Child::program(program),
-        };
+            None => Child::program(program),
+        }
+    }
+
+    /// A scenario of this test program.
+    pub fn scenario(name: &str) -> Child {
+        let mut child = Child::this_program();
         child.label = name.into();
         child.env("BITMAG_SCENARIO", name)
     }
@@ -120,12 +131,12 @@ impl Child {
         self.env("BITMAG_STATS", counters.join("%p"))
     }
 
-    /// A resource limit, hard and soft.
-    pub fn limit(mut self, resource: libc::__rlimit_resource_t, bytes: u64) -> Child {
+    /// A limit on its address space, hard and soft.
+    pub fn address_space(mut self, bytes: u64) -> Child {
         let set = move || {
             let limit = libc::rlimit { rlim_cur: bytes as _, rlim_max: bytes as _ };
             // SAFETY: setrlimit reads the struct.
-            match unsafe { libc::setrlimit(resource, &limit) } {
+            match unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),
             }
@@ -167,7 +178,15 @@ impl Child {
         let text = |path: &Path| {
             std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
-        let (stdout, stderr) = (text(&out).map_err(failed)?, text(&err).map_err(failed)?);
+        let (stdout, mut stderr) = (text(&out).map_err(failed)?, text(&err).map_err(failed)?);
+        if emulator().is_some() {
+            // The emulator's own word about a signal that ended the program.
+            stderr = stderr
+                .lines()
+                .filter(|line| !line.starts_with("qemu: "))
+                .map(|line| format!("{line}\n"))
+                .collect();
+        }
         let counters = if self.counted {
             Counters::of_folder(&self.folder.join("counters"))?
         } else {

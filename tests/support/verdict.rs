@@ -18,6 +18,17 @@ pub enum Verdict {
 /// A test's answer; the error is the message of the failure.
 pub type Tested = Result<Verdict, String>;
 
+/// A test of the machine itself: its limits, its own programs. Under emulation these are the host's.
+pub fn native_test(
+    name: impl Into<String>,
+    body: impl FnOnce() -> Tested + Send + 'static,
+) -> Trial {
+    test(name, || match super::child::emulator() {
+        Some(_) => Ok(Verdict::NotHere("an emulator runs this".into())),
+        None => body(),
+    })
+}
+
 /// One test.
 pub fn test(name: impl Into<String>, body: impl FnOnce() -> Tested + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || match body() {

@@ -73,7 +73,9 @@ pub const SCENARIOS: &[Scenario] = &[("before_main", || {
         ensure!(!block.is_null(), "the constructor got NULL for {size} bytes");
         // SAFETY: the block is live since the constructor, and freed once, by the face that it came from.
         unsafe {
-            let whole = std::slice::from_raw_parts(block, size).iter().all(|byte| *byte == pattern(index % SIZES.len()));
+            let whole = std::slice::from_raw_parts(block, size)
+                .iter()
+                .all(|byte| *byte == pattern(index % SIZES.len()));
             ensure!(whole, "a block of {size} bytes did not survive until main");
             match index < SIZES.len() {
                 true => libc::free(block.cast()),

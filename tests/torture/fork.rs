@@ -23,6 +23,8 @@ const LEAK_PER_THREAD: u64 = 2 << 20;
 /// A word holds the address (16-byte granules) above 20 bits of size.
 static PUBLISHED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static STOP: AtomicBool = AtomicBool::new(false);
+/// The workers rest while the parent waits for a child: what matters is that they run when it forks.
+static REST: AtomicBool = AtomicBool::new(false);
 
 const PLAN: Plan = Plan { operations: 0, most_live: 3000, most_bytes: 24 << 20 };
 
@@ -32,7 +34,14 @@ fn pack(block: &Block) -> u64 {
 
 fn unpack(word: u64) -> Option<Block> {
     let (addr, size) = ((word >> 20 << 4) as usize, (word & 0xF_FFFF) as usize);
-    (word != 0).then_some(Block { addr, size, align: 16, way: Way::Malloc, extent: size, seed: word.wrapping_mul(0x9E37_79B9) })
+    (word != 0).then_some(Block {
+        addr,
+        size,
+        align: 16,
+        way: Way::Malloc,
+        extent: size,
+        seed: word.wrapping_mul(0x9E37_79B9),
+    })
 }
 
 fn random_size(rng: &mut fastrand::Rng) -> usize {
@@ -68,6 +77,9 @@ fn work(me: u64, generation: u64) {
     let api = api();
     let mut rng = fastrand::Rng::with_seed(seed() + 1000 * generation + me);
     while !STOP.load(Ordering::Relaxed) {
+        while REST.load(Ordering::Relaxed) && !STOP.load(Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
         let slot = &PUBLISHED[rng.usize(0..SLOTS)];
         let outcome = match unpack(slot.swap(0, Ordering::AcqRel)) {
             Some(block) => free(api, block),
@@ -90,7 +102,8 @@ fn work(me: u64, generation: u64) {
 fn child(mut model: Model) -> Result<(), String> {
     let api = api();
     let mut together = Intervals::default();
-    let published: Vec<Block> = PUBLISHED.iter().filter_map(|slot| unpack(slot.load(Ordering::Acquire))).collect();
+    let published: Vec<Block> =
+        PUBLISHED.iter().filter_map(|slot| unpack(slot.load(Ordering::Acquire))).collect();
     for block in published.iter().chain(&model.live) {
         together.add(block)?;
         // SAFETY: live at the fork, and nobody else is left in this process.
@@ -112,7 +125,8 @@ fn child(mut model: Model) -> Result<(), String> {
     model.free_all()?;
     model::run(api, rng.u64(..), Plan { operations: operations(4000), ..PLAN })?;
     let seed = rng.u64(..);
-    let thread = std::thread::spawn(move || model::run(api, seed, Plan { operations: 1500, ..PLAN }));
+    let thread =
+        std::thread::spawn(move || model::run(api, seed, Plan { operations: 1500, ..PLAN }));
     thread.join().map_err(|_| "a thread of the child panicked")?
 }
 
@@ -140,7 +154,8 @@ fn wait(pid: i32) -> Result<(), String> {
 fn fork_at_random() -> Result<(), String> {
     let api = api();
     let mut model = Model::new(api, seed(), PLAN);
-    let workers: Vec<_> = (0..WORKERS as u64).map(|me| std::thread::spawn(move || work(me, 0))).collect();
+    let workers: Vec<_> =
+        (0..WORKERS as u64).map(|me| std::thread::spawn(move || work(me, 0))).collect();
     for round in 0..operations(FORKS * 100) / 100 {
         for _ in 0..model.rng.u32(0..600) {
             model.step()?;
@@ -154,7 +169,11 @@ fn fork_at_random() -> Result<(), String> {
                 STOP.store(true, Ordering::Relaxed);
                 leave(child(model));
             }
-            pid => wait(pid).map_err(|why| format!("fork {round}: {why}"))?,
+            pid => {
+                REST.store(true, Ordering::Relaxed);
+                wait(pid).map_err(|why| format!("fork {round}: {why}"))?;
+                REST.store(false, Ordering::Relaxed);
+            }
         }
     }
     STOP.store(true, Ordering::Relaxed);
@@ -162,7 +181,10 @@ fn fork_at_random() -> Result<(), String> {
         worker.join().map_err(|_| "a worker panicked")?;
     }
     model.free_all()?;
-    PUBLISHED.iter().filter_map(|slot| unpack(slot.swap(0, Ordering::AcqRel))).try_for_each(|block| free(api, block))
+    PUBLISHED
+        .iter()
+        .filter_map(|slot| unpack(slot.swap(0, Ordering::AcqRel)))
+        .try_for_each(|block| free(api, block))
 }
 
 /// Each child becomes the next parent; the last one measures what all the vanished threads have cost.
@@ -171,7 +193,9 @@ fn generations() -> Result<(), String> {
     // The first generation's own size is no leak.
     let mut settled = 0;
     for generation in 0..=GENERATIONS {
-        let workers: Vec<_> = (0..WORKERS as u64).map(|me| std::thread::spawn(move || work(me, generation))).collect();
+        let workers: Vec<_> = (0..WORKERS as u64)
+            .map(|me| std::thread::spawn(move || work(me, generation)))
+            .collect();
         std::thread::sleep(std::time::Duration::from_millis(60));
         if generation < GENERATIONS {
             // SAFETY: what the child may do after a fork is what is tested.
@@ -184,13 +208,15 @@ fn generations() -> Result<(), String> {
                     for worker in workers {
                         worker.join().map_err(|_| "a worker panicked")?;
                     }
-                    let outcome = wait(pid).map_err(|why| format!("generation {generation}: {why}"));
+                    let outcome =
+                        wait(pid).map_err(|why| format!("generation {generation}: {why}"));
                     if generation == 0 { return outcome } else { leave(outcome) }
                 }
             };
             // The handles of threads that do not exist here.
             std::mem::forget(workers);
-            for block in PUBLISHED.iter().filter_map(|slot| unpack(slot.swap(0, Ordering::AcqRel))) {
+            for block in PUBLISHED.iter().filter_map(|slot| unpack(slot.swap(0, Ordering::AcqRel)))
+            {
                 free(api, block)?;
             }
             api.trim();
@@ -210,14 +236,27 @@ fn generations() -> Result<(), String> {
     api.trim();
     let grown = resident().saturating_sub(settled);
     let bound = (GENERATIONS - 1) * WORKERS as u64 * LEAK_PER_THREAD;
-    eprintln!("{GENERATIONS} generations grew by {} KiB, {} a vanished thread", grown >> 10, (grown >> 10) / (GENERATIONS - 1) / WORKERS as u64);
-    leave(if grown <= bound { Ok(()) } else { Err(format!("{grown} bytes grown, {bound} allowed")) })
+    eprintln!(
+        "{GENERATIONS} generations grew by {} KiB, {} a vanished thread",
+        grown >> 10,
+        (grown >> 10) / (GENERATIONS - 1) / WORKERS as u64
+    );
+    leave(if grown <= bound {
+        Ok(())
+    } else {
+        Err(format!("{grown} bytes grown, {bound} allowed"))
+    })
 }
 
-pub const SCENARIOS: &[Scenario] = &[("fork_at_random", fork_at_random), ("generations", generations)];
+pub const SCENARIOS: &[Scenario] =
+    &[("fork_at_random", fork_at_random), ("generations", generations)];
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = each_face("fork::at_random_moments", "fork_at_random", &ALL);
-    tests.extend(each_face("fork::generations_leak_within_the_bound", "generations", &[Face::Rust, Face::C]));
+    tests.extend(each_face(
+        "fork::generations_leak_within_the_bound",
+        "generations",
+        &[Face::Rust, Face::C],
+    ));
     tests
 }

@@ -4,7 +4,7 @@
 
 use crate::support::api::Way;
 use crate::support::model::{self, Plan};
-use crate::support::verdict::{Scenario, Verdict, seed, test};
+use crate::support::verdict::{Scenario, Verdict, native_test, seed};
 use crate::{ALL, Face, api, ensure};
 use libtest_mimic::Trial;
 
@@ -65,7 +65,9 @@ fn lowered() -> Result<(), String> {
     let mut threads = Vec::new();
     for number in 0..12 {
         let work = move || model::run(api, seed() + number, PLAN);
-        threads.push(std::thread::Builder::new().spawn(work).map_err(|e| format!("thread {number}: {e}"))?);
+        threads.push(
+            std::thread::Builder::new().spawn(work).map_err(|e| format!("thread {number}: {e}"))?,
+        );
     }
     for thread in threads {
         thread.join().map_err(|_| "a thread panicked")??;
@@ -122,7 +124,10 @@ fn locked() -> Result<(), String> {
             Ok(())
         };
         let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(work);
-        thread.map_err(|e| format!("thread {number}: {e}"))?.join().map_err(|_| "a thread panicked")??;
+        thread
+            .map_err(|e| format!("thread {number}: {e}"))?
+            .join()
+            .map_err(|_| "a thread panicked")??;
     }
     // Random sizes within what is left.
     for number in 0..4 {
@@ -141,22 +146,26 @@ fn locked() -> Result<(), String> {
     Ok(())
 }
 
-pub const SCENARIOS: &[Scenario] = &[("three_quarters", three_quarters), ("lowered", lowered), ("locked", locked)];
+pub const SCENARIOS: &[Scenario] =
+    &[("three_quarters", three_quarters), ("lowered", lowered), ("locked", locked)];
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
     for face in ALL {
-        tests.push(test(format!("limits::lowered_on_the_way::{face:?}"), move || {
+        tests.push(native_test(format!("limits::lowered_on_the_way::{face:?}"), move || {
             // Beside the Rust face the system's allocator serves the rest of the program, and would reserve 64 MiB a thread.
-            face.succeed(face.child("lowered")?.env("MALLOC_ARENA_MAX", "1")).map(|_| Verdict::Holds)
+            face.succeed(face.child("lowered")?.env("MALLOC_ARENA_MAX", "1"))
+                .map(|_| Verdict::Holds)
         }));
-        tests.push(test(format!("limits::address_space::{face:?}"), move || {
-            let child = face.child("three_quarters")?.limit(libc::RLIMIT_AS, GIB);
+        tests.push(native_test(format!("limits::address_space::{face:?}"), move || {
+            let child = face.child("three_quarters")?.address_space(GIB);
             face.succeed(child).map(|_| Verdict::Holds)
         }));
-        tests.push(test(format!("limits::locked::{face:?}"), move || {
+        tests.push(native_test(format!("limits::locked::{face:?}"), move || {
             if let Err(why) = Face::System.child("locked")?.succeed() {
-                return Ok(Verdict::NotHere(format!("the system's own allocator fails too here: {why}")));
+                return Ok(Verdict::NotHere(format!(
+                    "the system's own allocator fails too here: {why}"
+                )));
             }
             face.succeed(face.child("locked")?).map(|_| Verdict::Holds)
         }));

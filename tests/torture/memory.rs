@@ -4,7 +4,7 @@
 
 use crate::support::api::{Api, Way};
 use crate::support::verdict::Scenario;
-use crate::{ALL, api, each_face, ensure, on_rust};
+use crate::{ALL, api, each_face_natively, ensure, on_rust};
 use libtest_mimic::Trial;
 use std::ptr::null_mut;
 
@@ -36,7 +36,8 @@ struct Link {
 
 fn limit_address_space(room: u64) -> Result<(), String> {
     let status = std::fs::read_to_string("/proc/self/statm").map_err(|e| e.to_string())?;
-    let pages: u64 = status.split_whitespace().next().and_then(|pages| pages.parse().ok()).ok_or("statm")?;
+    let pages: u64 =
+        status.split_whitespace().next().and_then(|pages| pages.parse().ok()).ok_or("statm")?;
     // SAFETY: sysconf only reads.
     let now = pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
     let limit = libc::rlimit { rlim_cur: (now + room) as _, rlim_max: libc::RLIM_INFINITY };
@@ -83,7 +84,13 @@ fn fill(api: &dyn Api, size: usize, most: usize) -> Result<(*mut Link, usize), S
 }
 
 /// Checks a chain and frees it; every other block first if `comb`.
-fn empty(api: &dyn Api, size: usize, chain: *mut Link, count: usize, comb: bool) -> Result<(), String> {
+fn empty(
+    api: &dyn Api,
+    size: usize,
+    chain: *mut Link,
+    count: usize,
+    comb: bool,
+) -> Result<(), String> {
     let (mut link, mut left, mut kept) = (chain, count, null_mut::<Link>());
     while !link.is_null() {
         // SAFETY: every link of the chain is a live block.
@@ -92,7 +99,10 @@ fn empty(api: &dyn Api, size: usize, chain: *mut Link, count: usize, comb: bool)
             left -= 1;
             must!(number == left, "block {left} of {size} bytes was overwritten: {number}");
             let last = *link.cast::<u8>().add(size - 1);
-            must!(size <= size_of::<Link>() || last == number as u8, "block {left} of {size} bytes: its last byte was overwritten");
+            must!(
+                size <= size_of::<Link>() || last == number as u8,
+                "block {left} of {size} bytes: its last byte was overwritten"
+            );
             if comb && number % 2 == 0 {
                 (*link).before = kept;
                 kept = link;
@@ -130,7 +140,10 @@ fn out_of_memory() -> Result<(), String> {
             let (chain, count) = fill(api, size, usize::MAX)?;
             // Half of the room at least must have been usable, however large the blocks are.
             let got = (count * size) as u64;
-            must!(got >= ROOM / 2 - 2 * size as u64, "round {round}: only {got} bytes in blocks of {size}");
+            must!(
+                got >= ROOM / 2 - 2 * size as u64,
+                "round {round}: only {got} bytes in blocks of {size}"
+            );
             empty(api, size, chain, count, size < 1 << 20)?;
         }
     }
@@ -168,7 +181,9 @@ fn out_of_memory_on_threads() -> Result<(), String> {
         start.wait();
         limit_address_space(ROOM / 2)?;
         start.wait();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_string())?)
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_string())?)
     })?;
     let (chain, count) = fill(api, 1000, 10_000)?;
     must!(count == 10_000, "only {count} blocks after everything was freed");
@@ -216,8 +231,12 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 pub fn tests() -> Vec<Trial> {
-    let mut tests = each_face("memory::runs_out", "out_of_memory", &ALL);
-    tests.extend(each_face("memory::runs_out_on_threads", "out_of_memory_on_threads", &ALL));
-    tests.extend(each_face("memory::realloc_without", "realloc_without_memory", &ALL));
+    let mut tests = each_face_natively("memory::runs_out", "out_of_memory", &ALL);
+    tests.extend(each_face_natively(
+        "memory::runs_out_on_threads",
+        "out_of_memory_on_threads",
+        &ALL,
+    ));
+    tests.extend(each_face_natively("memory::realloc_without", "realloc_without_memory", &ALL));
     tests
 }

@@ -28,7 +28,8 @@ static BROKEN: AtomicBool = AtomicBool::new(false);
 /// The largest size that the handler asks for.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 /// Where the hits lie: start and end of each.
-static HITS: [(AtomicUsize, AtomicUsize); 64] = [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 64];
+static HITS: [(AtomicUsize, AtomicUsize); 64] =
+    [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 64];
 
 fn allocate(api: &dyn Api, size: usize, seed: u64) -> Option<Block> {
     // SAFETY: a plain allocation.
@@ -55,8 +56,12 @@ fn in_a_hit(context: *mut libc::c_void) -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         // SAFETY: the kernel passes a context to a handler with SA_SIGINFO.
-        let at = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
-        HITS.iter().any(|(start, end)| (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&at))
+        let at = unsafe {
+            (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize]
+        } as usize;
+        HITS.iter().any(|(start, end)| {
+            (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&at)
+        })
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -74,7 +79,8 @@ extern "C" fn handler(_signal: i32, _info: *mut libc::siginfo_t, context: *mut l
     let (errno, (held, random)) = unsafe { (*libc::__errno_location(), &mut *HELD_BLOCKS.0.get()) };
     let api = api();
     for _ in 0..6 {
-        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let dice = (*random >> 33) as usize;
         let largest = LARGEST.load(Ordering::Relaxed);
         let size = match dice % 16 {
@@ -102,13 +108,19 @@ extern "C" fn handler(_signal: i32, _info: *mut libc::siginfo_t, context: *mut l
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Runs the body again and again under the timer.
-fn under_timer(handler: Handler, mut body: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+fn under_timer(
+    handler: Handler,
+    mut body: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
     // SAFETY: a handler for SIGALRM with its own type, and a timer that is stopped below.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-        ensure!(libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) == 0, "sigaction failed");
+        ensure!(
+            libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) == 0,
+            "sigaction failed"
+        );
     }
     let tick = |microseconds| {
         let value = libc::timeval { tv_sec: 0, tv_usec: microseconds };
@@ -133,15 +145,24 @@ fn torture(sizes: std::ops::RangeInclusive<usize>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed());
     let mut table: Vec<Option<Block>> = vec![None; 600];
     // The first calls of a thread and of the process register things; they are early.rs's subject.
-    (0..50).for_each(|i| drop(allocate(api, 40_000 + i, 1).map(|block| free(api, block))));
+    for size in 40_000..40_050 {
+        ensure!(allocate(api, size, 1).is_some_and(|block| free(api, block)), "malloc({size})");
+    }
     under_timer(handler, || {
         for _ in 0..200 {
             let at = rng.usize(0..table.len());
             match table[at].take() {
-                Some(block) => ensure!(free(api, block), "a block of the program was written by somebody else: {block:x?}"),
+                Some(block) => ensure!(
+                    free(api, block),
+                    "a block of the program was written by somebody else: {block:x?}"
+                ),
                 None => {
                     // Small ones mostly, where there are any.
-                    let size = if rng.bool() { rng.usize(sizes.clone()) } else { rng.usize(*sizes.start()..=*sizes.start() * 2 + 500) };
+                    let size = if rng.bool() {
+                        rng.usize(sizes.clone())
+                    } else {
+                        rng.usize(*sizes.start()..=*sizes.start() * 2 + 500)
+                    };
                     table[at] = allocate(api, size.min(*sizes.end()), rng.u64(..));
                     ensure!(table[at].is_some(), "malloc({size}): NULL");
                 }
@@ -158,7 +179,10 @@ fn torture(sizes: std::ops::RangeInclusive<usize>) -> Result<(), String> {
     for block in table.into_iter().chain(held.iter().copied()).flatten() {
         ensure!(free(api, block), "a block was written by somebody else: {block:x?}");
     }
-    ensure!(!BROKEN.load(Ordering::Relaxed), "a block of the handler was NULL or written by somebody else");
+    ensure!(
+        !BROKEN.load(Ordering::Relaxed),
+        "a block of the handler was NULL or written by somebody else"
+    );
     let (rounds, skipped) = (ROUNDS.load(Ordering::Relaxed), SKIPPED.load(Ordering::Relaxed));
     eprintln!("{rounds} handler runs, {skipped} in a hit");
     ensure!(rounds > 1000, "the handler ran only {rounds} times");
@@ -171,15 +195,20 @@ fn find_hits() -> Result<(), String> {
     let path = std::env::var_os("LD_PRELOAD").ok_or("nothing is preloaded")?;
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let file = object::File::parse(&*bytes).map_err(|e| e.to_string())?;
-    let exported: Vec<_> = file.dynamic_symbols().filter(|s| s.is_definition() && s.name() == Ok("malloc")).collect();
+    let exported: Vec<_> =
+        file.dynamic_symbols().filter(|s| s.is_definition() && s.name() == Ok("malloc")).collect();
     let offset = exported.first().ok_or("the library exports no malloc")?.address() as usize;
     let base = libc::malloc as *const () as usize;
     // SAFETY: looks a name up.
     let loaded = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) } as usize;
     let base = if loaded != 0 { loaded } else { base } - offset;
     let local = file.symbols().filter(|s| s.name().is_ok_and(|name| name.starts_with("bitmag_")));
-    let hits = file.dynamic_symbols().filter(|s| s.is_definition() && s.is_global()).map(|s| (s.address(), s.size()));
-    let hits: Vec<_> = hits.chain(local.map(|s| (s.address(), s.size()))).filter(|(_, size)| *size > 0).collect();
+    let hits = file
+        .dynamic_symbols()
+        .filter(|s| s.is_definition() && s.is_global())
+        .map(|s| (s.address(), s.size()));
+    let hits: Vec<_> =
+        hits.chain(local.map(|s| (s.address(), s.size()))).filter(|(_, size)| *size > 0).collect();
     ensure!(hits.len() <= HITS.len(), "{} assembly symbols", hits.len());
     for ((address, size), slot) in hits.into_iter().zip(&HITS) {
         slot.0.store(base + address as usize, Ordering::Relaxed);
@@ -230,15 +259,17 @@ fn within_hits() -> Result<(), String> {
             Ok(())
         });
         let after = bitmag::stats();
-        held.into_iter().chain(table).flatten().for_each(|block| drop(free(api, block)));
+        let whole = held.into_iter().chain(table).flatten().all(|block| free(api, block));
         let class = 4;
-        let moved = (before.classes[class].refills, before.classes[class].flushes) != (after.classes[class].refills, after.classes[class].flushes);
+        let moved = (before.classes[class].refills, before.classes[class].flushes)
+            != (after.classes[class].refills, after.classes[class].flushes);
         if moved {
             // The promise is for hits; this starting point met a refill or a flush.
             NOT_WITHIN_HITS.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         outcome?;
+        ensure!(whole, "a block was written by somebody else");
         ensure!(!BROKEN.load(Ordering::Relaxed), "a block of the handler was handed out twice");
         let rounds = ROUNDS.load(Ordering::Relaxed);
         ensure!(rounds > 1000, "the handler ran only {rounds} times");
@@ -261,13 +292,20 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 pub fn tests() -> Vec<Trial> {
-    let mut tests = each_face("signals::in_large_calls", "signals_in_large_calls", &[Face::Rust, Face::C]);
-    tests.extend(each_face("signals::in_checked_calls", "signals_in_checked_calls", &[Face::RustChecked, Face::CChecked]));
+    let mut tests =
+        each_face("signals::in_large_calls", "signals_in_large_calls", &[Face::Rust, Face::C]);
+    tests.extend(each_face(
+        "signals::in_checked_calls",
+        "signals_in_checked_calls",
+        &[Face::RustChecked, Face::CChecked],
+    ));
     tests.extend(each_face("signals::within_hits", "signals_within_hits", &[Face::Rust]));
     if cfg!(target_arch = "x86_64") {
         tests.extend(each_face("signals::outside_hits", "signals_outside_hits", &[Face::C]));
     } else {
-        tests.push(test("signals::outside_hits", || Ok(Verdict::NotHere("it reads the registers of x86_64".into()))));
+        tests.push(test("signals::outside_hits", || {
+            Ok(Verdict::NotHere("it reads the registers of x86_64".into()))
+        }));
     }
     tests
 }
