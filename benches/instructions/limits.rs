@@ -1,0 +1,176 @@
+//! The limits: for each row what the project promises of one operation, and the totals that a run may not pass.
+//! A row is closed where the promise is kept; an open row has the figure reached as its limit until then. Limits only go down, and
+//! are changed by hand.
+//! Totals are those of callgrind for the whole counted part, loop and all, on x86_64 with AVX2, the C face in the release profile.
+
+/// Limits of one row.
+pub struct Row {
+    /// The function in `benches/instructions.rs`.
+    pub name: &'static str,
+    /// What one operation is.
+    pub operation: &'static str,
+    /// Instructions that one operation is promised to cost; 0 where only the total is held.
+    pub bound: [f64; 2],
+    /// Whether the promise is kept.
+    pub closed: bool,
+    /// Operations of the short and the long run.
+    pub lengths: [usize; 2],
+    /// Calls in one operation.
+    pub calls: usize,
+    /// Totals, short and long: of the release profile, and of `bench-lto`.
+    pub totals: [[u64; 2]; 2],
+}
+
+/// The row of that name.
+pub fn row(name: &str) -> &'static Row {
+    ROWS.iter().find(|row| row.name == name).expect("the table has the row")
+}
+
+/// 1 in the profile `bench-lto`, which is told by the folder that the program lies in.
+pub fn profile() -> usize {
+    let program = std::env::current_exe().unwrap_or_default();
+    usize::from(program.components().any(|part| part.as_os_str() == "bench-lto"))
+}
+
+/// What a run may count at most; none for the loops around nothing.
+pub fn limit(name: &str, length: usize) -> Option<u64> {
+    (!name.is_empty()).then(|| row(name).totals[profile()][length])
+}
+
+const fn closed(
+    name: &'static str,
+    operation: &'static str,
+    bound: f64,
+    lengths: [usize; 2],
+    calls: usize,
+    totals: [[u64; 2]; 2],
+) -> Row {
+    Row { name, operation, bound: [bound, bound], closed: true, lengths, calls, totals }
+}
+
+const fn open(row: Row) -> Row {
+    Row { closed: false, ..row }
+}
+
+const PAIRS: [usize; 2] = [1000, 2000];
+const LONG: [usize; 2] = [100_000, 200_000];
+
+/// All rows.
+pub static ROWS: [Row; 19] = [
+    closed("malloc_hit", "malloc of 64 B, hit", 11.0, [2, 10], 1, [[59, 195], [59, 195]]),
+    closed("free_hit", "free, hit", 14.0, [2, 10], 1, [[62, 214], [62, 214]]),
+    closed("free_sized_hit", "sized free, hit", 11.0, [2, 10], 1, [[59, 195], [59, 195]]),
+    Row {
+        bound: [15.0, 10.0],
+        ..closed(
+            "box_loop",
+            "Box::new + drop of 64 B, in a loop",
+            0.0,
+            PAIRS,
+            0,
+            [[16_027, 32_027], [12_017, 24_017]],
+        )
+    },
+    Row {
+        bound: [0.0, 14.0],
+        ..closed(
+            "box_once",
+            "Box::new + drop of 64 B, straight-line",
+            0.0,
+            PAIRS,
+            0,
+            [[20_010, 40_010], [18_010, 36_010]],
+        )
+    },
+    closed("malloc_4096", "malloc of 4,096 B, hit", 20.0, [0, 1], 1, [[19, 50], [19, 50]]),
+    closed("free_4096", "free of 4,096 B, hit (run slab)", 24.0, [1, 3], 1, [[53, 111], [53, 111]]),
+    closed(
+        "free_sized_4096",
+        "sized free of 4,096 B, hit",
+        20.0,
+        [1, 3],
+        1,
+        [[50, 100], [50, 100]],
+    ),
+    open(closed(
+        "aligned_alloc",
+        "aligned_alloc(64, 256) + free",
+        26.0,
+        PAIRS,
+        2,
+        [[60_020, 120_020], [60_020, 120_020]],
+    )),
+    closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 2_354], [19, 2_354]]),
+    closed(
+        "thread_exit",
+        "exit of a thread, both copies of the library",
+        0.0,
+        [0, 1],
+        0,
+        [[8_938, 8_938], [8_901, 8_901]],
+    ),
+    open(closed(
+        "thousand",
+        "1,000 mallocs of 64 B, then 1,000 frees, per pair",
+        36.0,
+        [10_000, 20_000],
+        2,
+        [[726_432, 1_452_406], [726_432, 1_452_406]],
+    )),
+    open(closed(
+        "shuffled",
+        "100,000 mallocs of 64 B, then frees shuffled, per pair",
+        44.0,
+        LONG,
+        2,
+        [[9_851_485, 19_704_295], [9_851_485, 19_704_295]],
+    )),
+    closed(
+        "mixed",
+        "1..1,024 B, replaced among 10,000 live, per pair",
+        45.0,
+        LONG,
+        2,
+        [[5_173_140, 10_350_526], [5_173_140, 10_350_526]],
+    ),
+    open(closed(
+        "remote_free",
+        "free of another thread's block",
+        0.0,
+        [50_000, 100_000],
+        1,
+        [[10_920_747, 21_924_965], [10_920_747, 21_924_965]],
+    )),
+    open(closed(
+        "remote_refill",
+        "malloc, all blocks freed by another thread",
+        0.0,
+        [50_000, 100_000],
+        1,
+        [[1_780_294, 3_563_833], [1_780_294, 3_563_833]],
+    )),
+    open(closed(
+        "calloc",
+        "calloc(1, 64) + free",
+        36.0,
+        PAIRS,
+        2,
+        [[62_020, 124_020], [62_020, 124_020]],
+    )),
+    open(closed(
+        "realloc",
+        "malloc + realloc 64 -> 128 + free",
+        70.0,
+        PAIRS,
+        3,
+        [[315_026, 630_026], [315_026, 630_026]],
+    )),
+    open(closed(
+        "vec_growth",
+        "Vec<u8> pushed from 0 to 4,096, growth only",
+        0.0,
+        [100, 200],
+        0,
+        [[4_913_225, 9_826_425], [3_232_320, 6_464_620]],
+    )),
+];

@@ -1,0 +1,28 @@
+//! `cargo run --release -p bitmag-lab -- instructions [FILE.json [PEER...]]`: bitmag and its peers, side by side.
+//! `peers` builds one program for each allocator, `callgrind` runs it, `instructions` turns the counts into the table.
+//! The workloads are those of `benches/instructions.rs`.
+
+mod callgrind;
+mod instructions;
+mod peers;
+
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("instructions") => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+            let root = root.expect("the lab lies two folders below the root");
+            // .../target/release/bitmag-lab
+            let program = std::env::current_exe()?;
+            let target = program.ancestors().nth(2).expect("cargo's target folder");
+            let json = arguments.next().map(PathBuf::from);
+            let json = json.unwrap_or_else(|| target.join("lab/instructions.json"));
+            let wanted: Vec<_> = arguments.collect();
+            instructions::run(root, target, &json, &wanted)
+        }
+        _ => bail!("usage: bitmag-lab instructions [FILE.json [PEER...]]"),
+    }
+}

@@ -1,0 +1,219 @@
+//! The allocator of this program: its C functions, and the same as the global allocator of the rows in Rust.
+//! A peer's functions are declared here with the names that its library really exports.
+
+use crate::rows::Face;
+
+/// What a peer without any such call does when a thread begins.
+#[allow(dead_code, reason = "some peers have one of their own")]
+unsafe extern "C" fn no_entry() {}
+
+/// A peer: the crate that brings the library, and the names of its six functions.
+#[allow(unused_macros, reason = "bitmag is loaded, not linked")]
+macro_rules! peer {
+    ([$($library:ident)?] $malloc:ident $free:ident $free_sized:expr, $calloc:ident $realloc:ident $aligned:ident $enter:expr) => {
+        $(use $library as _;)?
+        unsafe extern "C" {
+            fn $malloc(size: usize) -> *mut u8;
+            fn $free(block: *mut u8);
+            fn $calloc(count: usize, size: usize) -> *mut u8;
+            fn $realloc(block: *mut u8, size: usize) -> *mut u8;
+            fn $aligned(align: usize, size: usize) -> *mut u8;
+        }
+        const FACE: Face = Face {
+            malloc: $malloc,
+            free: $free,
+            free_sized: $free_sized,
+            calloc: $calloc,
+            realloc: $realloc,
+            aligned_alloc: $aligned,
+            enter: $enter,
+        };
+
+        struct Global;
+        // SAFETY: the peer's own promises; every allocation and free goes to it.
+        unsafe impl std::alloc::GlobalAlloc for Global {
+            #[inline]
+            unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
+                // SAFETY: no precondition.
+                unsafe {
+                    if layout.align() <= 16 { $malloc(layout.size()) } else { $aligned(layout.align(), layout.size()) }
+                }
+            }
+            #[inline]
+            unsafe fn dealloc(&self, block: *mut u8, layout: std::alloc::Layout) {
+                // SAFETY: the caller's block.
+                unsafe { if layout.align() <= 16 { ($free_sized)(block, layout.size()) } else { $free(block) } }
+            }
+            #[inline]
+            unsafe fn realloc(&self, block: *mut u8, _: std::alloc::Layout, size: usize) -> *mut u8 {
+                // SAFETY: the caller's block; the rows ask for no alignment above 16.
+                unsafe { $realloc(block, size) }
+            }
+        }
+        #[global_allocator]
+        static GLOBAL: Global = Global;
+    };
+}
+
+/// A free without a size stands in for the sized one.
+#[allow(unused_macros, reason = "most peers have a sized free")]
+macro_rules! unsized_free {
+    ($free:ident) => {
+        // SAFETY: the second argument lies in a register that the callee does not read.
+        unsafe { std::mem::transmute::<unsafe extern "C" fn(*mut u8), unsafe extern "C" fn(*mut u8, usize)>($free) }
+    };
+}
+
+#[cfg(any(feature = "mimalloc2", feature = "mimalloc3"))]
+mod chosen {
+    use super::{Face, no_entry};
+    unsafe extern "C" {
+        fn mi_free_size(block: *mut u8, size: usize);
+    }
+    peer!([libmimalloc_sys] mi_malloc mi_free mi_free_size, mi_calloc mi_realloc mi_aligned_alloc no_entry);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+#[cfg(feature = "jemalloc")]
+mod chosen {
+    use super::{Face, no_entry};
+    unsafe extern "C" {
+        fn _rjem_free_sized(block: *mut u8, size: usize);
+    }
+    peer!([tikv_jemalloc_sys] _rjem_malloc _rjem_free _rjem_free_sized, _rjem_calloc _rjem_realloc _rjem_aligned_alloc no_entry);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+#[cfg(feature = "snmalloc")]
+mod chosen {
+    use super::{Face, no_entry};
+    unsafe extern "C" {
+        fn sn_rust_dealloc(block: *mut u8, align: usize, size: usize);
+    }
+    /// Its sized free takes the alignment too: three instructions, which the lab takes off again.
+    #[unsafe(naked)]
+    unsafe extern "C" fn free_sized(block: *mut u8, size: usize) {
+        std::arch::naked_asm!("mov rdx, rsi", "mov esi, 16", "jmp {}", sym sn_rust_dealloc);
+    }
+    peer!([snmalloc_sys] sn_malloc sn_free free_sized, sn_calloc sn_realloc sn_rust_alloc no_entry);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+#[cfg(feature = "rpmalloc")]
+mod chosen {
+    use super::Face;
+    unsafe extern "C" {
+        fn rpmalloc_initialize() -> i32;
+        fn rpmalloc_thread_initialize();
+    }
+    /// The library wants to be told of its start before the first allocation, which is made before `main`.
+    extern "C" fn start() {
+        // SAFETY: called once, by the loader.
+        unsafe { rpmalloc_initialize() };
+    }
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static START: extern "C" fn() = start;
+    /// A thread's first call.
+    unsafe extern "C" fn enter() {
+        // SAFETY: may be called more than once.
+        unsafe { rpmalloc_thread_initialize() };
+    }
+    mod c {
+        unsafe extern "C" {
+            pub fn rpfree(block: *mut u8);
+        }
+    }
+    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = {
+        use c::rpfree;
+        unsized_free!(rpfree)
+    };
+    peer!([rpmalloc_sys] rpmalloc rpfree FREE_SIZED, rpcalloc rprealloc rpaligned_alloc enter);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+#[cfg(feature = "tcmalloc")]
+mod chosen {
+    use super::{Face, no_entry};
+    unsafe extern "C" {
+        fn tc_free_sized(block: *mut u8, size: usize);
+    }
+    peer!([tcmalloc] tc_malloc tc_free tc_free_sized, tc_calloc tc_realloc tc_memalign no_entry);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+#[cfg(feature = "bitmag")]
+mod chosen {
+    use super::{Face, no_entry};
+
+    /// The rows in Rust run on the Rust face.
+    #[global_allocator]
+    static GLOBAL: bitmag::Bitmag =
+        bitmag::Bitmag::with(bitmag::Config::new().backend(bitmag::Backend::Avx2));
+
+    /// The C face is loaded: a cdylib cannot be a dependency.
+    #[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
+    pub fn face() -> Face {
+        let path = std::env::var("BITMAG_LIBRARY").expect("the lab names the library");
+        let path = std::ffi::CString::new(path).expect("a path has no NUL");
+        // SAFETY: the library's functions have these types.
+        unsafe {
+            let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+            assert!(!library.is_null(), "the library cannot be loaded");
+            macro_rules! function {
+                ($name:literal) => {{
+                    let function = libc::dlsym(library, $name.as_ptr());
+                    assert!(!function.is_null());
+                    std::mem::transmute(function)
+                }};
+            }
+            Face {
+                malloc: function!(c"malloc"),
+                free: function!(c"free"),
+                free_sized: function!(c"free_sized"),
+                calloc: function!(c"calloc"),
+                realloc: function!(c"realloc"),
+                aligned_alloc: function!(c"aligned_alloc"),
+                enter: no_entry,
+            }
+        }
+    }
+}
+
+#[cfg(not(any(
+    feature = "mimalloc2",
+    feature = "mimalloc3",
+    feature = "jemalloc",
+    feature = "snmalloc",
+    feature = "rpmalloc",
+    feature = "tcmalloc",
+    feature = "bitmag"
+)))]
+mod chosen {
+    use super::{Face, no_entry};
+    mod c {
+        unsafe extern "C" {
+            pub fn free(block: *mut u8);
+        }
+    }
+    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = {
+        use c::free;
+        unsized_free!(free)
+    };
+    peer!([] malloc free FREE_SIZED, calloc realloc aligned_alloc no_entry);
+    pub fn face() -> Face {
+        FACE
+    }
+}
+
+pub use chosen::face;
