@@ -102,7 +102,9 @@ fn same() -> Tested {
     }
     let long = |length: usize| vec![("PADDING", "x".repeat(length))];
     let fixed: &[&str] = &["setarch", "-R"];
-    let surroundings: [(&[&str], Vec<(&str, String)>); 5] = [
+    /// What the program is started with, and the environment it finds.
+    type Surroundings<'a> = (&'a [&'a str], Vec<(&'a str, String)>);
+    let surroundings: [Surroundings; 5] = [
         (&[], vec![]),
         (&[], long(3)),
         (fixed, vec![("LANG", "C.UTF-8".into()), ("BITMAG_CHECK", "1".into())]),
