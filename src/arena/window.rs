@@ -215,7 +215,9 @@ fn reserve_more(need: usize) -> Reserved {
         return Reserved::Failed;
     }
     let most = limit - reserved;
-    let mut step = reserved.clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need).min(most);
+    // A quarter ahead: where everything is locked, or address space is short, what is reserved is
+    // missing to the rest of the program.
+    let mut step = (reserved / 4).clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need).min(most);
     loop {
         match reserve_step(reserved, step) {
             Reserved::Done => return Reserved::Done,
