@@ -16,7 +16,7 @@ use crate::hit::{self, is_dummy};
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::ptr;
-use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;
@@ -70,9 +70,18 @@ impl Mag {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Sends the hits of this class to the slow path.
-    fn close(&self) {
-        self.set_top(hit::dummy_top());
+    /// Sends the hits of this class to the slow path; the top as it was.
+    ///
+    /// One instruction: a handler that hit this magazine between a read of the top and a write to
+    /// it would leave a block in two hands.
+    #[inline(always)]
+    fn close(&self) -> Top {
+        // SAFETY: `place` is a field of this thread's block or record, aligned, and written by this
+        // thread and its handlers alone.
+        let place = unsafe { AtomicPtr::from_ptr(self.place) };
+        let top = place.swap(hit::dummy_top(), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        top
     }
 
     fn depth_byte(&self) -> &AtomicU8 {
@@ -136,7 +145,7 @@ impl Mag {
 pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     // SAFETY: the caller's contract.
     let mag = unsafe { Mag::of(tls, class) };
-    let mut top = mag.top();
+    let mut top = mag.close();
     if !is_dummy(top) {
         // A sized free of NULL may have pushed one: pass over it.
         let bottom = mag.bottom();
@@ -149,7 +158,6 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
                 return block;
             }
         }
-        mag.close();
     }
     // All that it holds while the class only takes; half, with room for frees, after a flush.
     let flushed = mag.was_flushed();
@@ -212,7 +220,7 @@ unsafe fn refill_again(
 pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     // SAFETY: the caller's contract.
     let mag = unsafe { Mag::of(tls, class) };
-    let top = mag.top();
+    let top = mag.close();
     if is_dummy(top) {
         if mag.depth() == 0 {
             mag.deepen(false);
@@ -238,7 +246,6 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     // call's alone, and a vanished thread's copy of them is never looked at.
     let depth = mag.depth();
     let kept = if mag.was_flushed() { depth / 8 } else { depth / 2 };
-    mag.close();
     let first = mag.slot(SLOTS - depth);
     let home = mag.home();
     let mut got = home;
@@ -269,11 +276,12 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
 /// `tls` is the calling thread's block, ACTIVE and marked busy.
 pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
     // SAFETY: the caller's contract.
-    let (mag, held) = unsafe { (Mag::of(tls, class), held(tls, class)) };
-    if is_dummy(mag.top()) {
+    let mag = unsafe { Mag::of(tls, class) };
+    let top = mag.close();
+    if is_dummy(top) {
         return;
     }
-    mag.close();
+    let held = (top as usize - mag.bottom() as usize) / size_of::<*mut u8>();
     let mut home = mag.home();
     if held != 0 {
         // SAFETY: the blocks lie right above the bottom.
