@@ -53,6 +53,13 @@ pub unsafe fn allocate(size: usize, align: usize) -> *mut u8 {
     block::allocate(size, align, &CONFIG)
 }
 
+/// The hit of `allocate` alone, for targets without an assembly entry: NULL if there is none.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub fn try_allocate(size: usize) -> *mut u8 {
+    hit::try_alloc(size)
+}
+
 /// As `allocate`, zeroed.
 ///
 /// # Safety

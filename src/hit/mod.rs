@@ -24,14 +24,14 @@ cfg_if::cfg_if! {
         mod symbols;
         pub(crate) use block::{ON_THREAD_EXIT, token, writable_tls};
         pub(crate) use aarch64::tls;
-        pub(crate) use portable::{alloc, free_sized, try_free};
+        pub(crate) use portable::{alloc, free_sized, try_alloc, try_free};
         pub(crate) use symbols::{dummy_thread, dummy_top, window};
     } else {
         pub(crate) mod key;
         mod portable;
         pub(crate) use portable::layouts as inline;
         pub(crate) use key::{ON_THREAD_EXIT, dummy_thread, dummy_top, tls, token, window, writable_tls};
-        pub(crate) use portable::{alloc, free_sized, try_free};
+        pub(crate) use portable::{alloc, free_sized, try_alloc, try_free};
     }
 }
 

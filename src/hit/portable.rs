@@ -63,15 +63,22 @@ unsafe fn push(place: *mut Top, block: *mut u8) -> bool {
 /// `config` outlives the process or is NULL.
 #[inline]
 pub(crate) unsafe fn alloc(size: usize, config: *const Config) -> *mut u8 {
-    if let Some(class) = Class::of(size) {
-        // SAFETY: `tls` is this thread's block.
-        let block = unsafe { pop(place(tls(), class)) };
-        if !block.is_null() {
-            return block;
-        }
+    let block = try_alloc(size);
+    if !block.is_null() {
+        return block;
     }
     // SAFETY: the caller's contract.
     unsafe { alloc_cold(size, config) }
+}
+
+/// The hit alone: NULL if there is none.
+#[inline(always)]
+pub(crate) fn try_alloc(size: usize) -> *mut u8 {
+    match Class::of(size) {
+        // SAFETY: `tls` is this thread's block.
+        Some(class) => unsafe { pop(place(tls(), class)) },
+        None => core::ptr::null_mut(),
+    }
 }
 
 /// Frees a block of known size.

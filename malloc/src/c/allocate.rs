@@ -26,8 +26,23 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 
 /// `malloc` where it has no assembly entry, under a name that nobody can replace.
 pub fn plain(size: usize) -> *mut c_void {
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let block = c_face::try_allocate(size);
+        if block.is_null() { missed(size) } else { block.cast() }
+    }
     // SAFETY: any size may be asked for.
+    #[cfg(target_arch = "x86_64")]
     or_enomem(unsafe { c_face::allocate(size.max(1), MIN_ALIGN) })
+}
+
+/// `plain` after a miss.
+#[cfg(not(target_arch = "x86_64"))]
+#[cold]
+#[inline(never)]
+fn missed(size: usize) -> *mut c_void {
+    // SAFETY: any size may be asked for.
+    or_enomem(unsafe { c_face::allocate_cold(size) })
 }
 
 /// `realloc`: of NULL it is `malloc`; to size 0 it is `free` and returns NULL with errno as it
