@@ -1,7 +1,7 @@
 //! Sweeps: what others freed into slabs that nobody refills from any more must come back.
 //!
-//! Each refill that leaves its slab and each flush looks at the next one or two slabs of its heap
-//! that have a hint (a turning cursor, any class): fold, retire, or leave hinted. `reclaim` does it
+//! Each refill that leaves its slab and every 8th flush look at the next slabs of their heap that
+//! have a hint (a turning cursor, any class): fold, retire, or leave hinted. `reclaim` does it
 //! for every slab of every heap, in slices; after a fork each heap visits all of its slabs once,
 //! hint or no hint, because a thread that vanished may have stood between its free and its hint.
 
