@@ -204,6 +204,16 @@ pub(crate) fn usable(block: *const u8) -> Result<(usize, bool), Misuse> {
     }
 }
 
+/// Whether a block of `class` starts there, by the maps alone: a look of a few instructions that
+/// finds foreign pointers, those into blocks and wrong classes, but no double free.
+#[inline]
+pub(crate) fn is_start_of(block: *const u8, class: Class) -> bool {
+    let pointer = block as usize;
+    let Some(unit) = window::unit_of(pointer) else { return false };
+    class_of_slab_block(unit, pointer) == Some(class)
+        && (class.is_medium() || class.divides(pointer % UNIT_BYTES))
+}
+
 /// Resizes a block to `size` bytes (above 0) without moving it across classes.
 ///
 /// `old` is the class and large state as `usable` gave it. `None`: it has to move.

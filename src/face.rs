@@ -4,7 +4,7 @@ use crate::block;
 use crate::config::Config;
 use crate::hit;
 use crate::misuse::{Misuse, report};
-use crate::size_class::{MEDIUM_MAX, round};
+use crate::size_class::{Class, MEDIUM_MAX, round};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
@@ -87,16 +87,24 @@ unsafe impl GlobalAlloc for Bitmag {
 /// As for `GlobalAlloc::realloc`.
 unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let align = layout.align();
-    let old = crate::size_class::Class::of(round(layout.size(), align));
-    let new = crate::size_class::Class::of(round(new_size, align));
-    match (old, new) {
-        (Some(old), Some(new)) if old == new && !crate::check::is_on() => return block,
-        (None, None) | (Some(_), Some(_)) => match resize(block, layout, new_size) {
+    let old = Class::of(round(layout.size(), align));
+    let new = Class::of(round(new_size, align));
+    let moves = match (old, new) {
+        (Some(old), Some(new)) if !crate::check::is_on() => {
+            if old == new {
+                return block;
+            }
+            block::is_start_of(block, old)
+        }
+        (Some(_), None) | (None, Some(_)) => true,
+        _ => false,
+    };
+    if !moves {
+        match resize(block, layout, new_size) {
             Ok(Some(same)) => return same,
             Ok(None) => {}
             Err(misuse) => report(misuse),
-        },
-        _ => {}
+        }
     }
     // SAFETY: the caller guarantees that `new_size` makes a valid layout; the new block has room
     // for what is copied, and the old one is the caller's.
@@ -114,7 +122,7 @@ unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: us
 #[cold]
 fn resize(block: *mut u8, layout: Layout, new_size: usize) -> Result<Option<*mut u8>, Misuse> {
     let (usable, large) = block::usable(block)?;
-    let expected = crate::size_class::Class::of(round(layout.size(), layout.align()));
+    let expected = Class::of(round(layout.size(), layout.align()));
     if expected.map(|class| class.size()) != (if large { None } else { Some(usable) }) {
         return Err(Misuse { fault: crate::misuse::Fault::WrongSize, pointer: block as usize });
     }

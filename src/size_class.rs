@@ -64,6 +64,15 @@ impl Class {
         unsafe { u64::from(*RECIPROCALS.get_unchecked(self.0 as usize)) }
     }
 
+    /// Whether an offset below 65,536 is a multiple of the block size. One multiplication: its low half
+    /// is `remainder * reciprocal` and a little more, so it stays below the reciprocal only for 0.
+    /// (`asm/x86_64/realloc.s` asks in the same way.)
+    #[inline(always)]
+    pub(crate) fn divides(self, offset: usize) -> bool {
+        let reciprocal = self.reciprocal() as u32;
+        (offset as u32).wrapping_mul(reciprocal) < reciprocal
+    }
+
     /// Whether blocks of this class live in run slabs (all medium sizes do).
     #[inline(always)]
     pub(crate) const fn is_medium(self) -> bool {
@@ -174,6 +183,8 @@ mod tests {
             for offset in 0..65_536u64 {
                 let index = (offset * class.reciprocal()) >> 32;
                 assert_eq!(index, offset / class.size() as u64);
+                let divides = offset % class.size() as u64 == 0;
+                assert_eq!(class.divides(offset as usize), divides, "{offset} of {class:?}");
             }
         }
     }

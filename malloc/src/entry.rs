@@ -1,6 +1,6 @@
-//! The three hot entries of the C face: `malloc`, `free`, `free_sized`.
-//! On x86_64 each is the text of `asm/x86_64` that the Rust face includes too, so that a hit costs
-//! the same in both; a miss is a tail jump into `c::cold`, which knows errno.
+//! The hot entries of the C face: `malloc`, `free`, `free_sized`, `calloc`, `realloc`, `aligned_alloc`.
+//! On x86_64 each is a text of `asm/x86_64`; the first three are those of the Rust face, so that a hit
+//! costs the same in both. A miss is a tail jump into `c::cold`, which knows errno.
 //! Elsewhere they are plain functions over the same hit path written in Rust.
 
 use core::ffi::c_void;
@@ -15,7 +15,7 @@ cfg_if::cfg_if! {
 
         // Each begins at a cache line's start.
         global_asm!(
-            ".irp name, malloc, free, free_sized",
+            ".irp name, malloc, free, free_sized, calloc, realloc, aligned_alloc",
             ".pushsection .text.\\name,\"ax\",@progbits",
             ".balign 64",
             ".popsection",
@@ -61,6 +61,46 @@ cfg_if::cfg_if! {
                 slow = sym cold::free_sized_cold,
             )
         }
+
+        /// `calloc`.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                include_str!("../../asm/x86_64/calloc.s"),
+                ".cfi_endproc",
+                tls = sym TLS,
+                slow = sym cold::calloc_cold,
+            )
+        }
+
+        /// `realloc`.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn realloc(ptr: *mut c_void, size: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                include_str!("../../asm/x86_64/realloc.s"),
+                ".cfi_endproc",
+                tls = sym TLS,
+                window = sym WINDOW,
+                slow = sym cold::realloc_cold,
+            )
+        }
+
+        /// `aligned_alloc`.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                include_str!("../../asm/x86_64/aligned_alloc.s"),
+                ".cfi_endproc",
+                tls = sym TLS,
+                slow = sym cold::aligned_alloc_cold,
+            )
+        }
     } else {
         use crate::c::{allocate, release};
 
@@ -82,6 +122,25 @@ cfg_if::cfg_if! {
         pub unsafe extern "C" fn free_sized(ptr: *mut c_void, size: usize) {
             // SAFETY: the caller's promise is that of `free_sized`.
             unsafe { release::delete_sized(ptr, size) }
+        }
+
+        /// `calloc`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+            allocate::zeroed(count, size)
+        }
+
+        /// `realloc`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn realloc(ptr: *mut c_void, size: usize) -> *mut c_void {
+            // SAFETY: the caller's promise is that of `realloc`.
+            unsafe { allocate::resize(ptr, size) }
+        }
+
+        /// `aligned_alloc`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
+            allocate::at_multiple(align, size)
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The C functions that hand out memory, beside `malloc`.
+//! The C functions that hand out memory, beside those with an entry of their own (`entry.rs`), and what
+//! `calloc`, `realloc` and `aligned_alloc` do where their entries have no answer.
 //! Each checks its arguments as glibc 2.38 and later do and then makes one call into the crate.
 //! A size of 0 gives a block of its own; more than `PTRDIFF_MAX` bytes is ENOMEM, which the crate
 //! decides for plain sizes and these functions for the sums and products they form.
@@ -15,8 +16,7 @@ use super::{MIN_ALIGN, WHOLE_FAMILY, WholeFamily, foreign, release};
 static TAKE_ALL: &WholeFamily = &WHOLE_FAMILY;
 
 /// `calloc`: `count * size` bytes of zeros; ENOMEM when the product overflows.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+pub fn zeroed(count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
         // SAFETY: any size may be asked for.
         Some(total) => or_enomem(unsafe { c_face::allocate_zeroed(total.max(1), MIN_ALIGN) }),
@@ -47,18 +47,11 @@ fn missed(size: usize) -> *mut c_void {
 
 /// `realloc`: of NULL it is `malloc`; to size 0 it is `free` and returns NULL with errno as it
 /// was; without memory it returns NULL with ENOMEM and the old block stays.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn realloc(ptr: *mut c_void, size: usize) -> *mut c_void {
-    // SAFETY: the caller's promise.
-    unsafe { resize(ptr, size) }
-}
-
-/// `realloc`, under a name that nobody can replace.
 ///
 /// # Safety
 /// `ptr` is NULL or a block that the caller owns.
 #[inline]
-unsafe fn resize(ptr: *mut c_void, size: usize) -> *mut c_void {
+pub unsafe fn resize(ptr: *mut c_void, size: usize) -> *mut c_void {
     if ptr.is_null() {
         return plain(size);
     }
@@ -87,8 +80,7 @@ pub unsafe extern "C" fn reallocarray(ptr: *mut c_void, count: usize, size: usiz
 
 /// `aligned_alloc`: EINVAL unless the alignment is a power of two (glibc since 2.38); the size
 /// need not be a multiple of it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
+pub fn at_multiple(align: usize, size: usize) -> *mut c_void {
     if !align.is_power_of_two() {
         return fail(libc::EINVAL);
     }

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use bitmag::c_face;
 
-use super::{errno, foreign};
+use super::{allocate, errno, foreign};
 
 /// `malloc`, after a miss.
 #[cold]
@@ -44,4 +44,26 @@ pub unsafe extern "C" fn free_sized_cold(ptr: *mut c_void, size: usize) {
             unsafe { foreign::free(ptr) };
         }
     });
+}
+
+/// `calloc`, after a miss.
+#[cold]
+pub extern "C" fn calloc_cold(count: usize, size: usize) -> *mut c_void {
+    allocate::zeroed(count, size)
+}
+
+/// `realloc`, after a miss; `ptr` may be NULL.
+///
+/// # Safety
+/// `ptr` is NULL or a block that the caller owns.
+#[cold]
+pub unsafe extern "C" fn realloc_cold(ptr: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { allocate::resize(ptr, size) }
+}
+
+/// `aligned_alloc`, after a miss.
+#[cold]
+pub extern "C" fn aligned_alloc_cold(align: usize, size: usize) -> *mut c_void {
+    allocate::at_multiple(align, size)
 }

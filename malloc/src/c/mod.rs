@@ -1,4 +1,4 @@
-//! Every function of the C face that is not one of the three hot entries.
+//! Every function of the C face that is not one of the hot entries.
 //! `allocate` and `release` are the C functions that hand out and take back memory, `inspect`
 //! those that report, `operators` the C++ ones; `cold` is where the hot entries go on a miss.
 //! Arguments are checked here as glibc 2.38 and later check them, errno included; the crate
@@ -25,7 +25,7 @@ const MIN_ALIGN: usize = 16;
 /// took `malloc` from here and `realloc` from libc would crash, so each of these files refers to
 /// all the others: who takes one takes all.
 #[repr(transparent)]
-struct WholeFamily([*const (); 8]);
+struct WholeFamily([*const (); 11]);
 
 // SAFETY: the pointers are addresses of functions; nothing is ever read or written through them.
 unsafe impl Sync for WholeFamily {}
@@ -34,7 +34,10 @@ static WHOLE_FAMILY: WholeFamily = WholeFamily([
     crate::entry::malloc as *const (),
     crate::entry::free as *const (),
     crate::entry::free_sized as *const (),
-    allocate::realloc as *const (),
+    crate::entry::calloc as *const (),
+    crate::entry::realloc as *const (),
+    crate::entry::aligned_alloc as *const (),
+    allocate::pvalloc as *const (),
     release::cfree as *const (),
     inspect::mallinfo as *const (),
     report::malloc_info as *const (),
