@@ -3,6 +3,7 @@
 //! The package `bitmag-malloc` gives these functions their C names and semantics.
 
 use crate::block;
+use crate::burst;
 use crate::config::{Config, Foreign};
 use crate::hit;
 use crate::init;
@@ -153,6 +154,30 @@ pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
         Err(Misuse { fault: Fault::Foreign, .. }) => Err(NotOurs),
         Err(misuse) => report(misuse),
     }
+}
+
+/// The short way after a miss of `malloc`: NULL if it was not done. Sets no errno.
+#[inline(always)]
+pub fn allocate_quickly(size: usize) -> *mut u8 {
+    burst::allocate(size)
+}
+
+/// The short way after a miss of `free`: whether it was done. Sets no errno.
+///
+/// # Safety
+/// `block` is NULL or, if it is ours, owned by the caller.
+#[inline(always)]
+pub unsafe fn release_quickly(block: *mut u8) -> bool {
+    burst::free(block)
+}
+
+/// The short way after a miss of a sized free: whether it was done. Sets no errno.
+///
+/// # Safety
+/// `block` is NULL, or was asked for with that size and is owned by the caller.
+#[inline(always)]
+pub unsafe fn release_sized_quickly(block: *mut u8, size: usize) -> bool {
+    !block.is_null() && burst::free_sized(block, size)
 }
 
 /// Where `malloc` goes when its hit misses.

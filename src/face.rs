@@ -1,6 +1,7 @@
 //! The Rust face: `Bitmag`, a `GlobalAlloc`, and the cold functions that its hits fall into.
 
 use crate::block;
+use crate::burst;
 use crate::config::Config;
 use crate::hit;
 use crate::misuse::{Misuse, report};
@@ -142,6 +143,10 @@ fn done(outcome: Result<(), Misuse>) {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -> *mut u8 {
+    let block = burst::allocate(size);
+    if !block.is_null() {
+        return block;
+    }
     // A class size is a multiple of every alignment it was rounded up to.
     // SAFETY: the caller's contract.
     block::allocate(size, 1, unsafe { &*config })
@@ -154,7 +159,7 @@ pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -
 #[cold]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
-    if !block.is_null() {
+    if !block.is_null() && !burst::free_sized(block, size) {
         done(block::free_sized(block, size, 1));
     }
 }
@@ -211,7 +216,7 @@ pub(crate) mod free_large {
 /// `block` is NULL or a block of the caller's.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 pub(crate) unsafe extern "C" fn free_cold(block: *mut u8) {
-    if !block.is_null() {
+    if !block.is_null() && !burst::free(block) {
         done(block::free(block));
     }
 }

@@ -13,7 +13,16 @@ use crate::thread;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// The thread that is forking and takes or holds all locks: its token, or 0.
-static FORKING: AtomicUsize = AtomicUsize::new(0);
+#[inline(always)]
+fn forking() -> &'static AtomicUsize {
+    &hit::window().forking
+}
+
+/// Whether no thread is forking: what a lock's taker asks first.
+#[inline(always)]
+pub(crate) fn is_nobody_s() -> bool {
+    forking().load(Ordering::Relaxed) == 0
+}
 
 /// Names the calling thread; not 0.
 #[inline]
@@ -24,14 +33,14 @@ pub(crate) fn token() -> usize {
 /// Whether the calling thread is forking.
 #[inline]
 pub(crate) fn is_mine() -> bool {
-    let forking = FORKING.load(Ordering::Relaxed);
+    let forking = forking().load(Ordering::Relaxed);
     forking != 0 && forking == token()
 }
 
 /// Whether another thread is forking and holds all locks, for as long as the system takes.
 #[inline]
 pub(crate) fn is_another_s() -> bool {
-    let forking = FORKING.load(Ordering::Relaxed);
+    let forking = forking().load(Ordering::Relaxed);
     forking != 0 && forking != token()
 }
 
@@ -39,12 +48,12 @@ pub(crate) unsafe extern "C" fn prepare() {
     // Forks of several threads wait for each other here; from the second line on nobody else takes
     // a lock that is free, so that a busy heap's can be had.
     window::lock_for_fork(token());
-    FORKING.store(token(), Ordering::Relaxed);
+    forking().store(token(), Ordering::Relaxed);
     heap::lock_all_for_fork();
 }
 
 pub(crate) unsafe extern "C" fn in_parent() {
-    FORKING.store(0, Ordering::Relaxed);
+    forking().store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
     window::unlock_after_fork();
 }
@@ -61,7 +70,7 @@ pub(crate) unsafe extern "C" fn in_child() {
         Some(unsafe { (*own).heap })
     });
     heap::start_resweep();
-    FORKING.store(0, Ordering::Relaxed);
+    forking().store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
     window::unlock_after_fork();
 }

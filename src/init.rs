@@ -87,6 +87,8 @@ fn start(config: &Config) -> bool {
     if let Some(backend) = config.backend {
         bitset::set_backend(backend);
     }
+    let wide = matches!(bitset::backend(), bitset::Backend::Avx2 | bitset::Backend::Avx512);
+    hit::window().wide.store(usize::from(wide), Ordering::Relaxed);
     if config.check {
         check::turn_on();
     }

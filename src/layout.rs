@@ -69,8 +69,8 @@ pub(crate) struct Thread {
     pub next: AtomicU32,
     /// Position in the table of records.
     pub index: u32,
-    /// Depth of each class's magazine in blocks in bits 0..5, 0 until the class is first used; bit 7
-    /// set if the last slow call was a flush.
+    /// Depth of each class's magazine in blocks in bits 0..5, 0 until the class is first used; bit 6
+    /// set if the last refill's blocks were no neighbours; bit 7 if the last slow call was a flush.
     pub depths: [AtomicU8; CLASSES + 3],
     /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
     pub magazines: [Magazine; CLASSES],
@@ -146,13 +146,16 @@ pub(crate) struct Record {
     /// Run slab: the largest class for which a run may be free (65..=104), or 64: none. Lock holder
     /// only. Exact after a search that failed, `ROOMY` after a free.
     pub fits: AtomicU32,
+    /// Class slab: the block behind the last row that was taken or before the lowest that was freed
+    /// (`heap/row.rs`): where the next refill tries first, nothing more. Lock holder only.
+    pub row: AtomicU32,
     /// Span head: units of the span. Written by the span's holder.
     pub span_units: AtomicU32,
     /// Span head: 1 while allocated. A free swaps it, so that two frees cannot both win.
     pub span_live: AtomicU32,
     /// Span head: bytes asked for.
     pub span_bytes: AtomicUsize,
-    _pad: [u8; 64 - 8 - 5 * 4 - size_of::<usize>() - 4 * (size_of::<usize>() / 8)],
+    _pad: [u8; 64 - 8 - 6 * 4 - size_of::<usize>()],
     /// One bit per block (class slab) or granule (run slab), set: free.
     pub local: [AtomicU64; SLAB_WORDS],
     /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.
@@ -246,9 +249,10 @@ pub(crate) struct Row {
     pub words: [AtomicU64; CHUNK_WORDS],
 }
 
-/// The head of the window's description, read by assembly as four words.
+/// What every call may have to read, in one line; assembly reads the first four words.
 ///
-/// `base` and the two tables are written once, before `units` becomes non-zero; `units` only grows.
+/// All but `units` and `forking` are written once, before `units` becomes non-zero; `units` only
+/// grows.
 #[repr(C)]
 pub(crate) struct Window {
     /// Address of unit 0.
@@ -260,6 +264,14 @@ pub(crate) struct Window {
     /// Address of the granule classes, one byte per 128 bytes of window: 1..=40 where a block of
     /// that medium class starts, else 0. Written by the holder of the run slab's lock.
     pub granules: AtomicUsize,
+    /// Address of `[Record]`, by unit.
+    pub records: AtomicUsize,
+    /// Address of `[Heap]`.
+    pub heaps: AtomicUsize,
+    /// Not 0 if the process uses AVX2 or above on x86_64: the bitset engine's backend. Written once.
+    pub wide: AtomicUsize,
+    /// The thread that is forking and takes or holds all locks: its token, or 0. `fork.rs` writes it.
+    pub forking: AtomicUsize,
 }
 
 const _: () = {
@@ -278,5 +290,6 @@ const _: () = {
         assert!(offset_of!(Window, units) == 8);
         assert!(offset_of!(Window, map) == 16);
         assert!(offset_of!(Window, granules) == 24);
+        assert!(size_of::<Window>() <= 64);
     }
 };

@@ -48,6 +48,7 @@ pub mod bitset;
 )]
 mod bitset;
 mod block;
+mod burst;
 mod check;
 mod config;
 mod environment;

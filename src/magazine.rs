@@ -8,8 +8,10 @@
 //! Depth follows demand: 4 blocks at first, doubled at each refill and flush, at most 31 and at
 //! most 16 KiB of blocks (but 2). How much moves follows it too: a class that was refilled last time
 //! is filled up, one that was flushed last time is filled half; a class that was flushed last time
-//! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in
-//! the middle, far from both ends.
+//! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in the
+//! middle, far from both ends.
+//!
+//! Refills and flushes whose blocks are neighbours have short ways of their own (`burst.rs`).
 
 use crate::heap::{self, Batch};
 use crate::hit::{self, is_dummy};
@@ -21,12 +23,14 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;
 /// Bit of a depth byte: the last slow call was a flush.
-const FLUSHED: u8 = 0x80;
+pub(crate) const FLUSHED: u8 = 0x80;
+/// Bit of a depth byte: the blocks of the last refill were no neighbours.
+pub(crate) const SCATTERED: u8 = 0x40;
 
 /// The depth in a depth byte.
 #[inline(always)]
 pub(crate) fn depth_of(byte: u8) -> usize {
-    usize::from(byte & !FLUSHED)
+    usize::from(byte & !(FLUSHED | SCATTERED))
 }
 
 /// A class's magazine of an ACTIVE thread.
@@ -104,10 +108,18 @@ impl Mag {
     /// went. The magazine is being rebuilt.
     #[inline(always)]
     fn deepen(&self, flushed: bool) -> usize {
-        let depth = (self.depth() * 2).max(FIRST_DEPTH).min(self.class.max_depth());
-        let byte = depth as u8 | if flushed { FLUSHED } else { 0 };
+        let byte = self.depth_byte().load(Ordering::Relaxed);
+        let depth = (depth_of(byte) * 2).max(FIRST_DEPTH).min(self.class.max_depth());
+        let byte = depth as u8 | byte & SCATTERED | if flushed { FLUSHED } else { 0 };
         self.depth_byte().store(byte, Ordering::Relaxed);
         depth
+    }
+
+    /// Notes whether the last refill's blocks were neighbours, so that the next one tries that first.
+    #[inline(always)]
+    fn note_row(&self, is_row: bool) {
+        let byte = self.depth_byte().load(Ordering::Relaxed) & !SCATTERED;
+        self.depth_byte().store(byte | if is_row { 0 } else { SCATTERED }, Ordering::Relaxed);
     }
 
     fn slot(&self, index: usize) -> *mut *mut u8 {
@@ -178,6 +190,11 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     if !filled {
         return ptr::null_mut();
     }
+    if !class.is_medium() {
+        // SAFETY: the batch's slots were written; each slab's blocks ascend downwards from its end.
+        let (low, high) = unsafe { (batch.lowest(), batch.highest()) };
+        mag.note_row(high.wrapping_sub(low) == (batch.len() - 1) * class.size());
+    }
     // The batch ends `want` slots above the bottom, the lowest address in the last one: that is
     // handed out, and the others are where they belong unless there were fewer than wanted.
     let rest = batch.len() - 1;
@@ -242,8 +259,9 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
         mag.set_top(top.wrapping_add(1));
         return;
     }
-    // Full: the older half goes back, or the older seven eighths while the class only gives. The top is on the dummy meanwhile, so the slots are this
-    // call's alone, and a vanished thread's copy of them is never looked at.
+    // Full: the older half goes back, or seven eighths while the class only gives. The top is on the
+    // dummy meanwhile, so the slots are this call's alone, and a vanished thread's copy of them is
+    // never looked at.
     let depth = mag.depth();
     let kept = if mag.was_flushed() { depth / 8 } else { depth / 2 };
     let first = mag.slot(SLOTS - depth);

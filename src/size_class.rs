@@ -8,6 +8,8 @@
 pub(crate) const SMALL_CLASSES: usize = 64;
 /// Largest size of a small class, bytes.
 pub(crate) const SMALL_MAX: usize = 1024;
+/// Classes up to this one have magazines as deep as there are slots.
+pub(crate) const DEEP_CLASSES: usize = 16 * 1024 / 31 / 16;
 /// Number of medium classes, eight to each doubling.
 pub(crate) const MEDIUM_CLASSES: usize = 40;
 /// Largest size of a medium class, bytes.
@@ -186,6 +188,14 @@ mod tests {
                 let divides = offset % class.size() as u64 == 0;
                 assert_eq!(class.divides(offset as usize), divides, "{offset} of {class:?}");
             }
+        }
+    }
+
+    #[test]
+    fn deep_classes_are_those_with_the_deepest_magazines() {
+        for class in 1..CLASSES {
+            let deep = Class::from_index(class).max_depth() == 31;
+            assert_eq!(deep, class <= DEEP_CLASSES, "class {class}");
         }
     }
 

@@ -45,6 +45,6 @@
     .type {window},@object
     .balign 64
 {window}:
-    .zero 32
-    .size {window}, 32
+    .zero 64
+    .size {window}, 64
     .popsection

@@ -47,6 +47,6 @@
     .type {window},@object
     .balign 64
 {window}:                               # base, units, map, granules; units 0: every free misses
-    .zero 32
-    .size {window}, 32
+    .zero 64
+    .size {window}, 64
     .popsection

@@ -54,6 +54,7 @@ pub(crate) fn place(checked: bool) -> bool {
             let window = window();
             window.map.store(tables::region(Region::Map), Ordering::Relaxed);
             window.granules.store(tables::region(Region::Granules), Ordering::Relaxed);
+            window.records.store(tables::region(Region::Records), Ordering::Relaxed);
             window.base.store(start + metadata.next_multiple_of(align), Ordering::Release);
             return true;
         }

@@ -1,17 +1,15 @@
 //! Flushing a magazine of a small class into the slabs of the heap whose lock is held.
 //!
 //! A slab that is this heap's, of the right class and quiet (current or hinted) is recognised by one
-//! comparison. Neighbours in a row, as when a program frees in the order it allocated (or in the
-//! opposite one), become a range of bits; otherwise the bitset engine turns all pointers into (unit,
+//! comparison. Neighbours in a row become a range of bits (`row.rs`); otherwise the bitset engine turns all pointers into (unit,
 //! index) at once and each sets one bit. Everything else goes the long way round in `remote.rs`.
 
 use super::lock::Held;
 use super::mark::{Marked, mark};
-use super::{remote, slab};
-use crate::arena::tables::{self, Region};
+use super::{remote, row, slab};
 use crate::bitset::{self, BATCH, Located, Spacing};
 use crate::hit::window;
-use crate::layout::{Identity, Record, UNIT_BYTES, UNIT_SHIFT};
+use crate::layout::{Identity, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::mem::MaybeUninit;
@@ -41,84 +39,10 @@ pub(super) fn give(held: &Held, class: Class, blocks: &[*mut u8]) -> Result<(), 
     // SAFETY: small classes are below the table's length.
     let shape = unsafe { *SHAPES.get_unchecked(class.index()) };
     let expected = Identity::new(class.index(), held.index()).quiet();
-    if give_row(held, shape, expected, blocks)? {
+    if row::Row::of(class, blocks).is_some_and(|row| row::give(held.heap(), &row, class)) {
         return Ok(());
     }
     give_each(held, class, shape, expected, blocks)
-}
-
-/// Frees blocks that are neighbours in a row; `false`, and nothing done, if they are not, or if
-/// anything about them is out of the ordinary.
-#[inline(always)]
-fn give_row(
-    held: &Held,
-    shape: Shape,
-    expected: Identity,
-    blocks: &[*mut u8],
-) -> Result<bool, Misuse> {
-    let [first, second, ..] = *blocks else { return Ok(false) };
-    let (first, count) = (first as usize, blocks.len());
-    let stride = (second as usize).wrapping_sub(first);
-    let size = shape.spacing.size();
-    if stride != size && stride != size.wrapping_neg() {
-        return Ok(false);
-    }
-    // One pass without branches, so that it becomes vector code.
-    let mut address = first;
-    let mut differs = 0;
-    for block in blocks {
-        differs |= *block as usize ^ address;
-        address = address.wrapping_add(stride);
-    }
-    let lowest = if stride == size { first } else { address.wrapping_sub(stride) };
-    let window = window();
-    let offset = lowest.wrapping_sub(window.base.load(Ordering::Relaxed));
-    let unit = offset >> UNIT_SHIFT;
-    if differs != 0 || unit >= window.units.load(Ordering::Relaxed) {
-        return Ok(false);
-    }
-    // SAFETY: the unit is below the bound.
-    let record = unsafe { tables::record(unit as u32) };
-    let within = offset % UNIT_BYTES;
-    let index = shape.spacing.index(within);
-    if record.identity() != expected
-        || index * size != within
-        || index + count > shape.blocks as usize
-        || !set_range(record, index, count)
-    {
-        return Ok(false);
-    }
-    let used = record.used.load(Ordering::Relaxed) - count as u32;
-    record.used.store(used, Ordering::Relaxed);
-    if used == 0 {
-        slab::settle(held, record, unit as u32)?;
-    }
-    Ok(true)
-}
-
-/// Sets `count` (1 to 32) bits from `index` on; `false`, and nothing done, if one was set.
-#[inline(always)]
-fn set_range(record: &Record, index: usize, count: usize) -> bool {
-    let (word, shift) = (index / 64, index % 64);
-    let bits = u128::from(u64::MAX >> (64 - count)) << shift;
-    // SAFETY: the first word holds a block of the slab.
-    let low = unsafe { record.local.get_unchecked(word) };
-    let before = low.load(Ordering::Relaxed);
-    if before & bits as u64 != 0 {
-        return false;
-    }
-    let high = (bits >> 64) as u64;
-    if high != 0 {
-        // SAFETY: a bit of the second word is a block of the slab.
-        let next = unsafe { record.local.get_unchecked(word + 1) };
-        let before = next.load(Ordering::Relaxed);
-        if before & high != 0 {
-            return false;
-        }
-        next.store(before | high, Ordering::Relaxed);
-    }
-    low.store(before | bits as u64, Ordering::Relaxed);
-    true
 }
 
 /// Frees blocks one bit at a time.
@@ -147,7 +71,7 @@ fn give_each(
     if faults != 0 {
         return remote::give_all(Some(held), class, blocks);
     }
-    let records = tables::region(Region::Records) as *const Record;
+    let records = window.records.load(Ordering::Relaxed) as *const Record;
     let located = located.as_ptr().cast::<Located>();
     for (at, block) in blocks.iter().enumerate() {
         // SAFETY: written by `locate`, which has checked that the unit is below the bound.

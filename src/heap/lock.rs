@@ -6,13 +6,13 @@
 //! that it holds.
 
 use crate::fork;
+use crate::hit::window;
 use crate::layout::{Counters, Heap, NO_UNIT};
 use crate::os::{self, Access};
 use crate::size_class::Class;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-static HEAPS: AtomicPtr<Heap> = AtomicPtr::new(core::ptr::null_mut());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Most heaps of a process.
@@ -38,7 +38,7 @@ pub(crate) fn init(count: usize) -> bool {
             current.store(NO_UNIT, Ordering::Relaxed);
         }
     }
-    HEAPS.store(heaps, Ordering::Relaxed);
+    window().heaps.store(heaps as usize, Ordering::Relaxed);
     COUNT.store(count as u32, Ordering::Release);
     true
 }
@@ -53,7 +53,7 @@ pub(crate) fn count() -> u32 {
 pub(crate) fn heap(index: u32) -> &'static Heap {
     debug_assert!(index < COUNT.load(Ordering::Relaxed));
     // SAFETY: mapped for ever; indices come from `count`, from records and from heaps themselves.
-    unsafe { &*HEAPS.load(Ordering::Relaxed).add(index as usize) }
+    unsafe { &*(window().heaps.load(Ordering::Relaxed) as *const Heap).add(index as usize) }
 }
 
 /// All heaps.
@@ -95,6 +95,29 @@ pub(super) struct Held {
     retired: Cell<bool>,
 }
 
+impl Heap {
+    /// Own number.
+    #[inline(always)]
+    pub(super) fn number(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// The counters of a class.
+    #[inline(always)]
+    pub(super) fn counters_of(&self, class: Class) -> &Counters {
+        // SAFETY: class indices are below CLASSES, by the type.
+        unsafe { self.counters.get_unchecked(class.index()) }
+    }
+
+    /// The place of a current slab; `class` is a small class or `RUN`.
+    #[inline(always)]
+    pub(super) fn current_of(&self, class: usize) -> &AtomicU32 {
+        debug_assert!(class < self.current.len());
+        // SAFETY: small classes and RUN are below the length, and so is what a carved record holds.
+        unsafe { self.current.get_unchecked(class) }
+    }
+}
+
 impl Held {
     /// The heap.
     #[inline(always)]
@@ -105,22 +128,13 @@ impl Held {
     /// The heap's number.
     #[inline(always)]
     pub(super) fn index(&self) -> u32 {
-        self.heap.index.load(Ordering::Relaxed)
-    }
-
-    /// The counters of a class.
-    #[inline(always)]
-    pub(super) fn counters(&self, class: Class) -> &'static Counters {
-        // SAFETY: class indices are below CLASSES, by the type.
-        unsafe { self.heap.counters.get_unchecked(class.index()) }
+        self.heap.number()
     }
 
     /// The place of a current slab; `class` is a small class or `RUN`.
     #[inline(always)]
     pub(super) fn current(&self, class: usize) -> &'static AtomicU32 {
-        debug_assert!(class < self.heap.current.len());
-        // SAFETY: small classes and RUN are below the length, and so is what a carved record holds.
-        unsafe { self.heap.current.get_unchecked(class) }
+        self.heap.current_of(class)
     }
 
     /// Notes that a unit went back.
@@ -163,6 +177,34 @@ pub(super) fn try_lock(heap: &'static Heap) -> Option<Held> {
         return Some(Held { heap, unlock: false, retired: Cell::new(false) });
     }
     None
+}
+
+/// Takes the lock of heap `index` if it is free and nobody forks. For the shortest ways.
+#[inline(always)]
+pub(super) fn try_quickly(index: u32, token: usize) -> Option<Quick> {
+    let heap = heap(index);
+    let free = fork::is_nobody_s()
+        && heap.lock.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_ok();
+    if free { Some(Quick(heap)) } else { None } // not then_some: dropping one that was not got unlocks
+}
+
+/// A heap whose lock this thread holds for a few instructions, in which nothing is retired.
+pub(super) struct Quick(&'static Heap);
+
+impl core::ops::Deref for Quick {
+    type Target = Heap;
+
+    #[inline(always)]
+    fn deref(&self) -> &Heap {
+        self.0
+    }
+}
+
+impl Drop for Quick {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.lock.store(0, Ordering::Release);
+    }
 }
 
 /// Tries every heap once, `home` first; `home` becomes the one that was got.

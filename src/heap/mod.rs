@@ -8,7 +8,9 @@ mod flush;
 mod hint;
 mod lock;
 mod mark;
+mod progression;
 mod remote;
+mod row;
 mod run;
 mod slab;
 mod sweep;
@@ -17,17 +19,20 @@ pub(crate) use lock::{
     all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads,
     unlock_after_fork, wanted,
 };
+pub(crate) use progression::write as write_progression;
 pub(crate) use remote::{free_block, locate};
 pub(crate) use sweep::{reclaim, start_resweep};
 
 use crate::arena::units;
+use crate::layout::{Heap, MAX_DEPTH};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lock::{Held, lock_any, try_any};
+use row::Row;
 
 /// Every so many flushes of a heap look at a slab or two that others may have freed into.
-const FLUSHES_PER_SWEEP: u32 = 8;
+const FLUSHES_PER_SWEEP: u32 = 16;
 
 /// Blocks on their way out of a heap: written downwards from `end`, of each slab the lowest address
 /// first, so that a magazine filled this way hands the lowest address out first.
@@ -51,6 +56,26 @@ impl Batch {
     #[inline(always)]
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// The block that was written first.
+    ///
+    /// # Safety
+    /// There is one.
+    #[inline(always)]
+    pub(crate) unsafe fn lowest(&self) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { self.end.sub(1).read() as usize }
+    }
+
+    /// The block that was written last.
+    ///
+    /// # Safety
+    /// There is one.
+    #[inline(always)]
+    pub(crate) unsafe fn highest(&self) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { self.next().read() as usize }
     }
 
     /// One past the next slot to be written.
@@ -80,6 +105,66 @@ fn bump(counter: &AtomicU64, by: usize) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(by as u64), Ordering::Relaxed);
 }
 
+/// The refill of a burst: `COUNT` neighbours from the current slab of a deep class in heap `home`. The
+/// address of the lowest; `None`, and nothing done, if that heap's lock is taken or there is no such row
+/// where the slab guesses one. `token` is the calling thread's.
+#[inline(always)]
+pub(crate) fn refill_row<const COUNT: usize>(
+    home: u32,
+    class: Class,
+    token: usize,
+) -> Option<usize> {
+    let held = lock::try_quickly(home, token)?;
+    let first = row::take(&held, class, COUNT);
+    if first.is_some() {
+        count_refill(&held, class, COUNT);
+    }
+    first
+}
+
+/// The flush of a burst: a full magazine of a deep class, neighbours in a slab of heap `home`. `false`,
+/// and nothing done, if anything is otherwise.
+#[inline(always)]
+pub(crate) fn flush_row(
+    home: u32,
+    class: Class,
+    blocks: &[*mut u8; MAX_DEPTH],
+    token: usize,
+) -> bool {
+    let Some(row) = Row::of_full(class, blocks) else { return false };
+    let Some(held) = lock::try_quickly(home, token) else { return false };
+    if !row::give(&held, &row, class) {
+        return false;
+    }
+    count_flush(&held, class, MAX_DEPTH);
+    let turn = next_turn(&held);
+    drop(held);
+    if turn.is_multiple_of(FLUSHES_PER_SWEEP) {
+        sweep_home(home);
+        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+    }
+    true
+}
+
+/// The number of this flush.
+#[inline(always)]
+fn next_turn(heap: &Heap) -> u32 {
+    let turn = heap.turn.load(Ordering::Relaxed).wrapping_add(1);
+    heap.turn.store(turn, Ordering::Relaxed);
+    turn
+}
+
+/// Sweeps a little in a heap, if its lock is still free.
+#[cold]
+#[inline(never)]
+fn sweep_home(home: u32) {
+    if let Some(held) = lock::try_lock(heap(home)) {
+        let outcome = sweep::look_around(&held, 2);
+        let retired = held.release();
+        settle(outcome, retired);
+    }
+}
+
 /// Writes 1 to `want` blocks of `class` to `out`; `false` if there is no memory.
 ///
 /// `home` is the heap to try first, and the heap that served. Bounded: the current slab, 4 slabs of
@@ -88,7 +173,7 @@ fn bump(counter: &AtomicU64, by: usize) {
 pub(crate) fn refill(home: &mut u32, class: Class, want: usize, out: &mut Batch) -> bool {
     let Some(held) = lock_any(home) else { return false };
     if !class.is_medium() && slab::take_from_current(&held, class, want, out) {
-        count_refill(&held, class, want);
+        count_refill(held.heap(), class, want);
         return true;
     }
     let outcome = take(&held, class, want, out);
@@ -126,16 +211,23 @@ fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), M
         slab::take(held, class, want, out)
     };
     if out.len != 0 {
-        count_refill(held, class, out.len);
+        count_refill(held.heap(), class, out.len);
     }
     outcome
 }
 
 #[inline(always)]
-fn count_refill(held: &Held, class: Class, blocks: usize) {
-    let counters = held.counters(class);
+fn count_refill(heap: &Heap, class: Class, blocks: usize) {
+    let counters = heap.counters_of(class);
     bump(&counters.refills, 1);
     bump(&counters.refilled_blocks, blocks);
+}
+
+#[inline(always)]
+fn count_flush(heap: &Heap, class: Class, blocks: usize) {
+    let counters = heap.counters_of(class);
+    bump(&counters.flushes, 1);
+    bump(&counters.flushed_blocks, blocks);
 }
 
 /// Takes back blocks of one class. `home` as in `refill`.
@@ -157,11 +249,8 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     } else {
         flush::give(&held, class, slice)
     };
-    let counters = held.counters(class);
-    bump(&counters.flushes, 1);
-    bump(&counters.flushed_blocks, count);
-    let turn = held.heap().turn.load(Ordering::Relaxed).wrapping_add(1);
-    held.heap().turn.store(turn, Ordering::Relaxed);
+    count_flush(held.heap(), class, count);
+    let turn = next_turn(held.heap());
     let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
     if due {
         outcome = sweep::look_around(&held, 2);

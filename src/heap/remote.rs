@@ -180,7 +180,7 @@ pub(super) fn give_all(
     }
     if remote_blocks != 0 {
         match held {
-            Some(held) => super::bump(&held.counters(class).remote_frees, remote_blocks),
+            Some(held) => super::bump(&held.heap().counters_of(class).remote_frees, remote_blocks),
             None => crate::stats::count_remote(class, remote_blocks),
         }
     }

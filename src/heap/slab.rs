@@ -41,6 +41,7 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
     let blocks = UNIT_BYTES / class.size();
     record.blocks.store(blocks as u32, Ordering::Relaxed);
     record.used.store(0, Ordering::Relaxed);
+    record.row.store(0, Ordering::Relaxed);
     fill(&record.local, blocks);
     for word in words(&record.remote, blocks) {
         word.store(0, Ordering::Relaxed);
@@ -144,6 +145,14 @@ fn take_local(record: &Record, unit: u32, class: Class, want: usize, out: &mut B
         )
     };
     out.grow(expanded.taken);
+    if expanded.taken == 0 {
+        return;
+    }
+    // A row may go on behind the last one taken.
+    // SAFETY: `expand` has written at least the lowest block, so the slot after it was written too.
+    let last = unsafe { out.next().read() } as usize - window::address_of(unit);
+    let index = (last as u64 * class.reciprocal()) >> 32;
+    record.row.store(index as u32 + 1, Ordering::Relaxed);
     let used = record.used.load(Ordering::Relaxed);
     record.used.store(used + expanded.taken as u32, Ordering::Relaxed);
 }

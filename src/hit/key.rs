@@ -37,6 +37,10 @@ static WINDOW: Window = Window {
     units: AtomicUsize::new(0),
     map: AtomicUsize::new(0),
     granules: AtomicUsize::new(0),
+    records: AtomicUsize::new(0),
+    heaps: AtomicUsize::new(0),
+    wide: AtomicUsize::new(0),
+    forking: AtomicUsize::new(0),
 };
 
 /// Threads inside `pthread_setspecific`.

@@ -17,7 +17,7 @@ global_asm!(
     tls = sym TLS, dummy = sym DUMMY, dummy_thread = sym DUMMY_THREAD, window = sym WINDOW,
 );
 
-/// What `WINDOW` is outside the crate: four words that only assembly reads.
+/// What `WINDOW` is outside the crate: words of which only assembly reads four.
 #[doc(hidden)]
 #[repr(transparent)]
 pub struct WindowSymbol(Window);

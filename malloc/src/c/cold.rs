@@ -12,6 +12,13 @@ use super::{allocate, errno, foreign};
 /// `malloc`, after a miss.
 #[cold]
 pub extern "C" fn malloc_cold(size: usize) -> *mut c_void {
+    let block = c_face::allocate_quickly(size);
+    if block.is_null() { malloc_slowly(size) } else { block.cast() }
+}
+
+/// The rest of `malloc_cold`, apart so that the short way has few registers to save.
+#[inline(never)]
+extern "C" fn malloc_slowly(size: usize) -> *mut c_void {
     // SAFETY: any size may be asked for.
     errno::or_enomem(unsafe { c_face::allocate_cold(size) })
 }
@@ -22,6 +29,20 @@ pub extern "C" fn malloc_cold(size: usize) -> *mut c_void {
 /// `ptr` is NULL or a block that the caller gives up.
 #[cold]
 pub unsafe extern "C" fn free_cold(ptr: *mut c_void) {
+    // SAFETY: the caller's promise, here and below.
+    unsafe {
+        if !c_face::release_quickly(ptr.cast()) {
+            free_slowly(ptr);
+        }
+    }
+}
+
+/// The rest of `free_cold`, apart as `malloc_slowly` is.
+///
+/// # Safety
+/// As for `free_cold`.
+#[inline(never)]
+unsafe extern "C" fn free_slowly(ptr: *mut c_void) {
     errno::preserve(|| {
         // SAFETY: the caller gives the block up.
         if unsafe { c_face::release_cold(ptr.cast()) }.is_err() {
@@ -37,6 +58,20 @@ pub unsafe extern "C" fn free_cold(ptr: *mut c_void) {
 /// `ptr` is NULL or a block of `size` bytes, with no alignment asked for, that the caller gives up.
 #[cold]
 pub unsafe extern "C" fn free_sized_cold(ptr: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise, here and below.
+    unsafe {
+        if !c_face::release_sized_quickly(ptr.cast(), size) {
+            free_sized_slowly(ptr, size);
+        }
+    }
+}
+
+/// The rest of `free_sized_cold`, apart as `malloc_slowly` is.
+///
+/// # Safety
+/// As for `free_sized_cold`.
+#[inline(never)]
+unsafe extern "C" fn free_sized_slowly(ptr: *mut c_void, size: usize) {
     errno::preserve(|| {
         // SAFETY: the caller gives the block up and says its size.
         if unsafe { c_face::release_sized_cold(ptr.cast(), size) }.is_err() {

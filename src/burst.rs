@@ -1,0 +1,184 @@
+//! Bursts: the short ways of a miss when a program takes or gives back blocks in a row.
+//!
+//! A refill whose blocks are neighbours in the class's current slab, and a flush of neighbours, need no
+//! search: a range of bits in one place and an arithmetic progression of pointers. They are tried first
+//! by the cold functions that the entries jump to. Each either does the whole call or nothing, in which
+//! case the general way follows (`block.rs`, `magazine.rs`); none makes a system call or sets errno.
+//!
+//! Only for classes whose magazines get as deep as there are slots, and once they are: so the number of
+//! blocks is a constant here. Everything else about the magazine is as `magazine.rs` tells.
+
+use crate::arena::{tables, window};
+use crate::heap;
+use crate::hit;
+use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
+use crate::magazine::{FLUSHED, SCATTERED};
+use crate::size_class::{Class, DEEP_CLASSES};
+use crate::thread::{STATE_ACTIVE, STATE_BUSY};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
+
+/// Depth byte of a magazine as deep as it gets.
+const DEEP: u8 = MAX_DEPTH as u8;
+/// What a refill brings that follows a flush.
+const HALF: usize = MAX_DEPTH.div_ceil(2);
+
+/// A magazine on which one of the short ways works: its thread is BUSY and its top on the dummy until
+/// `reopen`, so that a signal handler sees all of a change or nothing.
+struct Closed {
+    tls: *mut Tls,
+    place: *mut Top,
+    /// The top as it was.
+    top: Top,
+    /// Slot 0, which holds the NULL of a magazine as deep as it gets.
+    bottom: Top,
+    /// The thread's heap.
+    home: u32,
+}
+
+impl Closed {
+    /// # Safety
+    /// `tls` is the calling thread's block, ACTIVE; `class` is at most `DEEP_CLASSES`.
+    #[inline(always)]
+    unsafe fn new(tls: *mut Tls, thread: *mut Thread, class: usize) -> Self {
+        // SAFETY: an ACTIVE thread has a record; the class is within both arrays. The exchange is one
+        // instruction, as in `Mag::close`.
+        unsafe {
+            (*tls).state = STATE_BUSY;
+            compiler_fence(Ordering::SeqCst);
+            let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
+            let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
+            let top = AtomicPtr::from_ptr(place).swap(hit::dummy_top(), Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+            Self { tls, place, top, bottom, home: (*thread).heap }
+        }
+    }
+
+    #[inline(always)]
+    fn reopen(self, top: Top) {
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: the thread's own block.
+        unsafe {
+            self.place.write(top);
+            compiler_fence(Ordering::SeqCst);
+            (*self.tls).state = STATE_ACTIVE;
+        }
+    }
+}
+
+/// The calling thread's block, its record, and the depth byte of `class`, if it is ACTIVE.
+#[inline(always)]
+fn active(class: usize) -> Option<(*mut Tls, *mut Thread, &'static AtomicU8)> {
+    let tls = hit::tls();
+    // SAFETY: the calling thread's own block; an ACTIVE one has a record, and records stay mapped.
+    unsafe {
+        if (*tls).state != STATE_ACTIVE {
+            return None;
+        }
+        let thread = (*tls).thread;
+        Some((tls, thread, (*thread).depths.get_unchecked(class)))
+    }
+}
+
+/// The class of a size that has a deep magazine.
+#[inline(always)]
+fn deep_class(size: usize) -> Option<usize> {
+    (size.wrapping_sub(1) < 16 * DEEP_CLASSES).then_some((size + 15) >> 4)
+}
+
+/// Allocates `size` bytes; NULL if it was not done.
+#[inline(always)]
+pub(crate) fn allocate(size: usize) -> *mut u8 {
+    let Some(class) = deep_class(size) else { return ptr::null_mut() };
+    let Some((tls, thread, byte)) = active(class) else { return ptr::null_mut() };
+    // SAFETY: ACTIVE, and the class is a deep one.
+    unsafe {
+        match byte.load(Ordering::Relaxed) {
+            DEEP => refill::<MAX_DEPTH, { MAX_DEPTH - 1 }>(tls, thread, class),
+            byte if byte == DEEP | FLUSHED => {
+                let block = refill::<HALF, { HALF - 1 }>(tls, thread, class);
+                if !block.is_null() {
+                    (*thread).depths.get_unchecked(class).store(DEEP, Ordering::Relaxed);
+                }
+                block
+            }
+            _ => ptr::null_mut(),
+        }
+    }
+}
+
+/// Takes `COUNT` neighbours, the lowest for the caller and the `REST` for the empty magazine.
+///
+/// # Safety
+/// As for `Closed::new`; the magazine is as deep as it gets.
+#[inline(always)]
+unsafe fn refill<const COUNT: usize, const REST: usize>(
+    tls: *mut Tls,
+    thread: *mut Thread,
+    class: usize,
+) -> *mut u8 {
+    // SAFETY: the caller's contract.
+    let magazine = unsafe { Closed::new(tls, thread, class) };
+    // A top above the bottom stands on a NULL that a sized free has pushed.
+    if magazine.top == magazine.bottom
+        && let Some(first) =
+            heap::refill_row::<COUNT>(magazine.home, Class::from_index(class), tls as usize)
+    {
+        // The lowest address is on top, so that it is the next one to go.
+        let top = magazine.bottom.wrapping_add(REST);
+        // SAFETY: the slots above the bottom up to that top are this thread's.
+        unsafe { heap::write_progression::<REST>(top, first + 16 * class, 16 * class) };
+        magazine.reopen(top);
+        return first as *mut u8;
+    }
+    let top = magazine.top;
+    magazine.reopen(top);
+    ptr::null_mut()
+}
+
+/// Frees a block of a class slab; whether it was done.
+#[inline(always)]
+pub(crate) fn free(block: *mut u8) -> bool {
+    let Some(unit) = window::unit_of(block as usize) else { return false };
+    // SAFETY: `unit_of` gives units below the bound.
+    let class = usize::from(unsafe { tables::entry(unit) }.class.load(Ordering::Relaxed));
+    // Class 0 becomes the largest number.
+    class.wrapping_sub(1) < DEEP_CLASSES && flush(class, block)
+}
+
+/// Frees a block, not NULL, that was asked for with `size` bytes; whether it was done.
+#[inline(always)]
+pub(crate) fn free_sized(block: *mut u8, size: usize) -> bool {
+    deep_class(size).is_some_and(|class| flush(class, block))
+}
+
+/// Gives back all of a full magazine that was flushed last time too, and puts `block` into it.
+#[inline(always)]
+fn flush(class: usize, block: *mut u8) -> bool {
+    let Some((tls, thread, byte)) = active(class) else { return false };
+    if byte.load(Ordering::Relaxed) & !SCATTERED != DEEP | FLUSHED {
+        return false;
+    }
+    // SAFETY: ACTIVE, and the class is a deep one.
+    let magazine = unsafe { Closed::new(tls, thread, class) };
+    let only = magazine.bottom.wrapping_add(1);
+    // SAFETY: all slots above the bottom hold pointers if the top is the last one; the top is on the
+    // dummy, so they are this call's alone.
+    unsafe {
+        if magazine.top == magazine.bottom.wrapping_add(MAX_DEPTH)
+            && heap::flush_row(
+                magazine.home,
+                Class::from_index(class),
+                &*only.cast::<[*mut u8; MAX_DEPTH]>(),
+                tls as usize,
+            )
+        {
+            only.write(block);
+            magazine.reopen(only);
+            return true;
+        }
+    }
+    let top = magazine.top;
+    magazine.reopen(top);
+    false
+}
