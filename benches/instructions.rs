@@ -1,8 +1,11 @@
 //! The instruction counts that bitmag promises, as limits that a run cannot pass: `cargo bench --bench instructions`, and again with
 //! `--profile bench-lto`. Needs valgrind and iai-callgrind-runner 0.16.1.
 //! A limit is the total of a loop of fixed length (`instructions/limits.rs`): totals repeat exactly, so one instruction more fails.
+//! Two more programs belong to it, each of which the others' rows would disturb: `--bench rust_calls` and `--bench thread_exit`.
 //! At the end stands what one operation costs: the difference of two lengths, less the loop (`instructions/rows.rs`).
 
+#[path = "instructions/counting.rs"]
+mod counting;
 #[path = "../tests/support/library.rs"]
 mod library;
 #[path = "instructions/limits.rs"]
@@ -25,31 +28,10 @@ static BITMAG: Bitmag = Bitmag::with(Config::new().backend(Backend::Avx2));
 
 /// The benches: each row short and long, and the same around nothing.
 mod harness {
-    use crate::limits::limit;
+    use crate::counting::{config, counted};
     use crate::rows::{Face, State};
     use crate::{loaded, rows, rust_rows};
-    use iai_callgrind::{
-        Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group,
-    };
-
-    fn config() -> LibraryBenchmarkConfig {
-        let mut config = LibraryBenchmarkConfig::default();
-        config.env_clear(true).env("BITMAG_BACKEND", "avx2");
-        config.env(loaded::LIBRARY, std::env::var(loaded::LIBRARY).unwrap_or_default());
-        config
-    }
-
-    /// Counts what happens inside functions of that name, and holds it to the limit.
-    fn counted(entry: &str, row: &str, length: usize) -> LibraryBenchmarkConfig {
-        let mut callgrind = Callgrind::with_args(["--cache-sim=no"]);
-        callgrind.entry_point(EntryPoint::Custom(entry.into()));
-        if let Some(limit) = limit(row, length) {
-            callgrind.hard_limits([(iai_callgrind::EventKind::Ir, limit)]);
-        }
-        let mut config = LibraryBenchmarkConfig::default();
-        config.tool(callgrind);
-        config
-    }
+    use iai_callgrind::{library_benchmark, library_benchmark_group};
 
     const RUN: &str = "*::State::run";
 
@@ -89,17 +71,11 @@ mod harness {
         state.on_a_new_thread();
     }
 
-    // What the exit of a thread costs that holds one magazine.
-    #[library_benchmark]
-    #[bench::total(args = ("first_malloc", 1), setup = c_face, config = counted("*::on_exit", "thread_exit", 1))]
-    fn thread_exit(state: State) {
-        state.on_a_new_thread();
-    }
-    library_benchmark_group!(name = threads; benchmarks = first_malloc, thread_exit);
+    library_benchmark_group!(name = threads; benchmarks = first_malloc);
 
     fn warm(row: &'static str, length: usize, around_nothing: usize) -> (fn(usize), usize) {
         rust_rows::warm();
-        (rust_rows::row(row)[around_nothing], limits_length(row, length))
+        (rust_rows::row(row).expect("a row")[around_nothing], limits_length(row, length))
     }
 
     fn limits_length(row: &str, length: usize) -> usize {
@@ -146,7 +122,7 @@ fn main() {
         let path = library::path().expect("the C face can be built");
         // SAFETY: nothing else runs yet.
         unsafe { std::env::set_var(loaded::LIBRARY, path) };
-        summary::at_exit();
+        summary::at_exit("instructions");
     }
     harness::run();
 }

@@ -1,37 +1,40 @@
-//! The C face, loaded beside the program's own copy of the library: a cdylib cannot be a dependency.
-//! The two share nothing, so that what the bench's harness allocates does not show in a row of the C face.
+//! A C face out of a shared library, loaded beside the program's own allocator: a cdylib cannot be a dependency.
+//! The two share nothing, so that what the harness allocates does not show in a row of the C face.
 
 use crate::rows::Face;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
-/// The variable that names the library; the bench sets it for its own children.
+/// The variable that names bitmag's library; the bench and the lab set it for their own children.
 pub const LIBRARY: &str = "BITMAG_LIBRARY";
 
-unsafe extern "C" fn no_entry() {}
-
-/// Its functions.
-#[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
+/// The functions of the library that the environment names.
 pub fn c_face() -> Face {
-    let path = std::env::var(LIBRARY).expect("the bench names the library");
-    let path = CString::new(path).expect("a path has no NUL");
-    // SAFETY: the functions of malloc/bitmag.h have the types of `Face`.
+    let path = std::env::var(LIBRARY).expect("the bench or the lab names the library");
+    load(&CString::new(path).expect("a path has no NUL"))
+}
+
+/// A library's functions. Where it has no sized free its plain one is called with a second argument, in a register that it does not read.
+#[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
+pub fn load(path: &CStr) -> Face {
+    unsafe extern "C" fn no_entry() {}
+    // SAFETY: functions of these names have the types of `Face` in every C library.
     unsafe {
         let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
         assert!(!library.is_null(), "{path:?} cannot be loaded");
-        macro_rules! function {
-            ($name:literal) => {{
-                let function = libc::dlsym(library, $name.as_ptr());
-                assert!(!function.is_null(), "{:?} is missing", $name);
-                std::mem::transmute(function)
-            }};
-        }
+        let function = |name: &CStr| libc::dlsym(library, name.as_ptr());
+        let needed = |name: &CStr| {
+            let found = function(name);
+            assert!(!found.is_null(), "{path:?} has no {name:?}");
+            found
+        };
+        let sized = function(c"free_sized");
         Face {
-            malloc: function!(c"malloc"),
-            free: function!(c"free"),
-            free_sized: function!(c"free_sized"),
-            calloc: function!(c"calloc"),
-            realloc: function!(c"realloc"),
-            aligned_alloc: function!(c"aligned_alloc"),
+            malloc: std::mem::transmute(needed(c"malloc")),
+            free: std::mem::transmute(needed(c"free")),
+            free_sized: std::mem::transmute(if sized.is_null() { needed(c"free") } else { sized }),
+            calloc: std::mem::transmute(needed(c"calloc")),
+            realloc: std::mem::transmute(needed(c"realloc")),
+            aligned_alloc: std::mem::transmute(needed(c"aligned_alloc")),
             enter: no_entry,
         }
     }

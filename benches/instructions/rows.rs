@@ -4,6 +4,8 @@
 //! difference of the two counts over the difference of the lengths, less what the same loop costs around functions that only return.
 
 use std::arch::naked_asm;
+use std::ffi::c_void;
+use std::ptr::{null, null_mut};
 use std::sync::mpsc;
 
 /// A C allocation function of each kind.
@@ -104,15 +106,24 @@ impl State {
         (self.row.counted)(self);
     }
 
-    /// The counted part on a thread that has not called the allocator before.
+    /// The counted part on a thread that has not called any allocator before: `std::thread` would allocate on it first.
     pub fn on_a_new_thread(mut self) {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // SAFETY: the first call of the thread.
-                unsafe { (self.face.enter)() };
-                self.run();
-            });
-        });
+        extern "C" fn body(state: *mut c_void) -> *mut c_void {
+            // SAFETY: the state of the thread that waits for this one; and the first call of this thread.
+            let state = unsafe { &mut *state.cast::<State>() };
+            // SAFETY: as above.
+            unsafe { (state.face.enter)() };
+            state.run();
+            null_mut()
+        }
+        let mut thread = 0;
+        // SAFETY: the state outlives the thread, and nobody else uses it meanwhile.
+        unsafe {
+            let failed =
+                libc::pthread_create(&mut thread, null(), body, (&raw mut self).cast::<c_void>());
+            assert_eq!(failed, 0, "no thread");
+            libc::pthread_join(thread, null_mut());
+        }
     }
 }
 
@@ -167,7 +178,7 @@ fn warm(s: &mut State) {
 /// Warm, with more blocks at hand than the counted part takes.
 fn stocked(s: &mut State) {
     warm(s);
-    s.blocks = vec![std::ptr::null_mut(); s.count];
+    s.blocks = vec![null_mut(); s.count];
     // The first free of a list that was just turned over.
     // SAFETY: a block of this face.
     unsafe {
@@ -178,16 +189,26 @@ fn stocked(s: &mut State) {
 
 fn one_slot(s: &mut State) {
     warm(s);
-    s.blocks = vec![std::ptr::null_mut(); 1];
+    s.blocks = vec![null_mut(); 1];
 }
 
-/// Warm, with as many blocks in hand as the counted part frees and with room for them.
+/// Warm, with as many blocks in hand as the counted part frees and with room for them. Others stay allocated before and behind them:
+/// whatever the allocator, no cache of its is full then, and no page becomes empty, which some allocators look into at once.
 fn holding(s: &mut State) {
     warm(s);
     let longest = s.row.lengths[1];
     // SAFETY: allocation has no precondition.
-    s.blocks = (0..longest).map(|_| unsafe { (s.face.malloc)(s.size) }).collect();
+    unsafe {
+        for _ in 0..OTHERS {
+            (s.face.malloc)(s.size);
+        }
+        s.blocks = (0..longest).map(|_| (s.face.malloc)(s.size)).collect();
+        (s.face.malloc)(s.size);
+    }
 }
+
+/// More than the warming up left in any cache.
+const OTHERS: usize = 420;
 
 fn malloc(s: &mut State) {
     for slot in &mut s.blocks[..s.count] {
@@ -232,7 +253,7 @@ fn realloc_triples(s: &mut State) {
 }
 
 fn thousand_ready(s: &mut State) {
-    s.blocks = vec![std::ptr::null_mut(); 1000];
+    s.blocks = vec![null_mut(); 1000];
     let count = std::mem::replace(&mut s.count, 3000);
     thousand(s);
     s.count = count;
@@ -266,7 +287,7 @@ const SHUFFLED: usize = 100_000;
 
 fn shuffled_ready(s: &mut State) {
     let mut numbers = Numbers(1);
-    s.blocks = vec![std::ptr::null_mut(); SHUFFLED];
+    s.blocks = vec![null_mut(); SHUFFLED];
     s.order = (0..SHUFFLED as u32).collect();
     for i in (1..SHUFFLED).rev() {
         s.order.swap(i, numbers.below(i + 1) as usize);
