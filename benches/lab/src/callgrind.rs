@@ -1,33 +1,44 @@
-//! One run of a peer's program under callgrind, and what its profile says: how many instructions, and whose functions they were in.
-//! The environment is emptied, so that the count does not depend on who asks.
+//! One run of a peer's program under callgrind, and what its profile says: how many instructions, in which functions, and which address
+//! was called by whom how often. The environment is emptied, so that the count does not depend on who asks.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// What one run of a row came to.
+/// A function, by the file that it lies in and its symbol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Function {
+    pub object: String,
+    pub name: String,
+}
+
+/// Calls from one place to another.
+#[derive(Debug)]
+pub struct Call {
+    pub caller: Function,
+    pub callee: Function,
+    /// Where the callee begins, counted from the start of its object.
+    pub address: u64,
+    pub count: u64,
+}
+
+/// What the counted part of a run came to.
+#[derive(Debug, Default)]
 pub struct Profile {
-    /// Instructions inside the counted part.
     pub instructions: u64,
-    /// The profile itself, for the names of the functions in it.
-    text: String,
+    /// Functions that executed an instruction.
+    pub executed: BTreeSet<Function>,
+    pub calls: Vec<Call>,
+    /// What the program printed.
+    pub printed: String,
 }
 
-impl Profile {
-    /// Whether any function or object of the profile has this in its name.
-    pub fn names(&self, marker: &str) -> bool {
-        self.text
-            .lines()
-            .filter(|line| ["fn=", "cfn=", "ob=", "cob="].iter().any(|kind| line.starts_with(kind)))
-            .any(|line| line.contains(marker))
-    }
-}
-
-/// Runs `program ROW LENGTH [nothing]`.
+/// Runs the program with these arguments.
 pub fn count(program: &Path, library: &Path, arguments: &[&str], file: &Path) -> Result<Profile> {
     let output = Command::new("valgrind")
-        .arg("--tool=callgrind")
-        .arg("--collect-atstart=no")
+        .args(["--tool=callgrind", "--collect-atstart=no", "--dump-instr=yes"])
+        .args(["--compress-strings=no", "--compress-pos=no"])
         .arg("--toggle-collect=*State::run*")
         .arg("--toggle-collect=bitmag_lab_counted")
         .arg(format!("--callgrind-out-file={}", file.display()))
@@ -40,10 +51,64 @@ pub fn count(program: &Path, library: &Path, arguments: &[&str], file: &Path) ->
         .output()
         .context("valgrind")?;
     if !output.status.success() {
-        bail!("{arguments:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stderr);
+        let own = |line: &&str| !line.starts_with("==") && !line.trim().is_empty();
+        bail!("{}: {}", output.status, text.lines().find(own).unwrap_or("no message"));
     }
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    let instructions = total.context("the profile has no total")?.trim().parse()?;
-    Ok(Profile { instructions, text })
+    let mut profile = parse(&text)?;
+    profile.printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(profile)
+}
+
+/// Reads callgrind's format, names and positions uncompressed.
+pub fn parse(text: &str) -> Result<Profile> {
+    let mut profile = Profile::default();
+    let mut here = Function::default();
+    let mut callee = Function::default();
+    let mut total = None;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(object) = line.strip_prefix("ob=") {
+            here.object = object.to_string();
+        } else if let Some(name) = line.strip_prefix("fn=") {
+            here.name = plain(name);
+            callee.object = here.object.clone();
+        } else if let Some(object) = line.strip_prefix("cob=") {
+            callee.object = object.to_string();
+        } else if let Some(name) = line.strip_prefix("cfn=") {
+            callee.name = plain(name);
+        } else if let Some(call) = line.strip_prefix("calls=") {
+            let mut numbers = call.split_whitespace();
+            let count = numbers.next().context("a call's count")?.parse()?;
+            let address = hexadecimal(numbers.next().context("a call's target")?)?;
+            let (caller, to) = (here.clone(), callee.clone());
+            profile.calls.push(Call { caller, callee: to, address, count });
+            callee.object = here.object.clone();
+            lines.next(); // what the call cost in all
+        } else if line.starts_with("0x") {
+            let cost: u64 = line.rsplit(' ').next().unwrap_or_default().parse()?;
+            if cost > 0 && !profile.executed.contains(&here) {
+                profile.executed.insert(here.clone());
+            }
+        } else if let Some(sum) = line.strip_prefix("totals: ") {
+            total = Some(sum.trim().parse()?);
+        } else {
+            ensure!(!line.starts_with(['+', '-', '*']), "a compressed profile");
+        }
+    }
+    profile.instructions = total.context("the profile has no total")?;
+    Ok(profile)
+}
+
+/// A symbol without its version and without callgrind's mark of a recursion.
+fn plain(name: &str) -> String {
+    let name = name.split(['@', '\'']).next();
+    name.unwrap_or_default().to_string()
+}
+
+/// A number as `0x...`.
+pub fn hexadecimal(text: &str) -> Result<u64> {
+    let digits = text.strip_prefix("0x").with_context(|| format!("{text:?} is no address"))?;
+    Ok(u64::from_str_radix(digits, 16)?)
 }

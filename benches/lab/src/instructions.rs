@@ -1,133 +1,130 @@
 //! Every row of the instruction counts for every allocator: two lengths each, and the difference.
-//! The order in which allocators run is shuffled; counts do not depend on it, and a row that does would show.
-//! Each run proves whose it was: its profile must name the peer's functions and no other allocator's.
+//! The order of the runs is shuffled, and as many run at a time as there are processors; counts depend on neither, and a row that did
+//! would show. What fails is one cell of the table: the others are counted all the same, and the command fails at its end.
 
-use crate::{callgrind, peers};
-use anyhow::{Result, ensure};
-use comfy_table::Table;
-use serde_json::json;
+use crate::peers::{self, Peer};
+use crate::plan::{self, Row};
+use crate::{callgrind, proof, report};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-/// A row: its name, the two lengths, and the calls in one operation (each returns, which the loop around nothing does too).
-struct Row {
-    name: &'static str,
-    says: &'static str,
-    lengths: [usize; 2],
-    calls: f64,
+/// A figure, or the reason why there is none.
+pub type Figure = Result<f64, String>;
+
+/// All that was found out.
+pub struct Results {
+    pub rows: Vec<Row>,
+    /// The peers that were built, in the order of the table.
+    pub peers: Vec<&'static Peer>,
+    pub not_built: Vec<(&'static Peer, String)>,
+    /// By row and peer.
+    pub figures: BTreeMap<(&'static str, &'static str), Figure>,
 }
 
-const fn row(name: &'static str, says: &'static str, lengths: [usize; 2], calls: f64) -> Row {
-    Row { name, says, lengths, calls }
+/// A peer that is ready to run.
+struct Ready {
+    peer: &'static Peer,
+    program: PathBuf,
 }
-
-/// The rows of `benches/instructions/rows.rs` and `rust_rows.rs`.
-const ROWS: [Row; 18] = [
-    row("malloc_hit", "malloc hit, 64 B", [2, 10], 1.0),
-    row("free_hit", "free hit", [2, 10], 1.0),
-    row("free_sized_hit", "sized free hit", [2, 10], 1.0),
-    row("box_loop", "Box::new + drop, in a loop (Rust)", [1000, 2000], 0.0),
-    row("box_once", "Box::new + drop, straight-line (Rust)", [1000, 2000], 0.0),
-    row("malloc_4096", "malloc hit, 4096 B", [0, 1], 1.0),
-    row("free_4096", "free hit, 4096 B", [1, 3], 1.0),
-    row("free_sized_4096", "sized free hit, 4096 B", [1, 3], 1.0),
-    row("aligned_alloc", "aligned_alloc(64, 256) + free", [1000, 2000], 2.0),
-    row("first_malloc", "first allocation of a thread", [0, 1], 1.0),
-    row("thousand", "1,000 allocs then 1,000 frees, per pair", [10_000, 20_000], 2.0),
-    row("shuffled", "100,000 allocs, frees shuffled, per pair", [100_000, 200_000], 2.0),
-    row("mixed", "1..1024 B among 10,000 live, per pair", [100_000, 200_000], 2.0),
-    row("remote_free", "remote free, per block", [50_000, 100_000], 1.0),
-    row("remote_refill", "malloc after remote frees, per block", [50_000, 100_000], 1.0),
-    row("calloc", "calloc(1, 64) + free", [1000, 2000], 2.0),
-    row("realloc", "malloc + realloc 64 -> 128 + free", [1000, 2000], 3.0),
-    row("vec_growth", "Vec<u8> push 0 -> 4096, all (Rust)", [100, 200], 0.0),
-];
 
 /// Builds, counts, prints and writes everything, for the peers of those names or for all.
 pub fn run(root: &Path, target: &Path, json_file: &Path, wanted: &[String]) -> Result<()> {
-    let library = peers::library(root, target)?;
-    let mut built = Vec::new();
-    let chosen =
-        |peer: &&peers::Peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name);
+    for name in wanted {
+        ensure!(peers::PEERS.iter().any(|peer| peer.name == name), "no peer is called {name:?}");
+    }
+    let library = peers::library(root, target).context("the C face")?;
+    let library = library.canonicalize()?;
+    let mut ready = Vec::new();
+    let mut not_built = Vec::new();
+    let chosen = |peer: &&Peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name);
     for peer in peers::PEERS.iter().filter(chosen) {
+        eprintln!("building {}", peer.name);
         match peer.build(root, target) {
-            Ok(program) => built.push((peer, program)),
-            Err(why) => println!("{} {}: not built: {why}", peer.name, peer.version()),
+            Ok(program) => ready.push(Ready { peer, program }),
+            Err(why) => not_built.push((peer, format!("{why:#}"))),
         }
     }
-    fastrand::shuffle(&mut built);
-    let folder = target.join("lab");
-    let mut figures = BTreeMap::new();
-    for (peer, program) in &built {
-        eprintln!("counting {} {}", peer.name, peer.version());
-        for row in &ROWS {
-            figures.insert((row.name, peer.name), figure(row, peer, program, &library, &folder)?);
-        }
-    }
-    print(&built, &figures);
-    let rows: Vec<_> = ROWS
-        .iter()
-        .map(|row| {
-            let each: BTreeMap<_, _> =
-                built.iter().map(|(peer, _)| (peer.name, figures[&(row.name, peer.name)])).collect();
-            json!({ "row": row.name, "title": row.says, "lengths": row.lengths, "instructions": each })
-        })
-        .collect();
-    let versions: BTreeMap<_, _> =
-        built.iter().map(|(peer, _)| (peer.name, peer.version())).collect();
-    let all = json!({ "measure": "instructions", "versions": versions, "rows": rows });
-    std::fs::write(json_file, serde_json::to_string_pretty(&all)?)?;
-    println!("written to {}", json_file.display());
+    let rows = plan::rows();
+    let jobs: Vec<_> =
+        ready.iter().flat_map(|ready| rows.iter().map(move |row| (ready, row))).collect();
+    let figures = all(jobs, &library, &target.join("lab"))?;
+    let peers = ready.iter().map(|ready| ready.peer).collect();
+    let results = Results { rows, peers, not_built, figures };
+    report::print(&results);
+    report::write(&results, json_file)?;
+    let failed = results.figures.values().filter(|figure| figure.is_err()).count();
+    ensure!(failed == 0, "{failed} figures are missing");
     Ok(())
 }
 
-/// Instructions of one operation, call site and loop taken off.
-fn figure(
-    row: &Row,
-    peer: &peers::Peer,
-    program: &Path,
+/// The figures of all jobs.
+fn all(
+    mut jobs: Vec<(&Ready, &Row)>,
     library: &Path,
     folder: &Path,
-) -> Result<f64> {
-    let file = folder.join("callgrind.out");
-    let mut per_operation = [0.0; 2];
-    for (figure, nothing) in per_operation.iter_mut().zip([false, true]) {
-        let mut counts = [0; 2];
-        for (count, length) in counts.iter_mut().zip(row.lengths) {
-            let length_text = length.to_string();
-            let mut arguments = vec![row.name, &length_text];
-            if nothing {
-                arguments.push("nothing");
-            }
-            let profile = callgrind::count(program, library, &arguments, &file)?;
-            if !nothing && length > 0 && row.calls > 0.0 {
-                ensure!(profile.names(peer.marker), "{} did not serve {}", peer.name, row.name);
-                for other in peers::PEERS.iter().filter(|other| other.distinct(peer)) {
-                    ensure!(!profile.names(other.marker), "{} served {}", other.name, row.name);
+) -> Result<BTreeMap<(&'static str, &'static str), Figure>> {
+    fastrand::shuffle(&mut jobs);
+    let count = jobs.len();
+    let jobs = Mutex::new(jobs);
+    let figures = Mutex::new(BTreeMap::new());
+    let workers = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let (jobs, figures) = (&jobs, &figures);
+            let file = folder.join(format!("callgrind.{worker}.out"));
+            scope.spawn(move || {
+                let next = || jobs.lock().expect("no worker panics").pop();
+                while let Some((ready, row)) = next() {
+                    let found = figure(row, ready, library, &file);
+                    let found = found.map_err(|why| format!("{why:#}"));
+                    let mut figures = figures.lock().expect("no worker panics");
+                    figures.insert((row.name, ready.peer.name), found);
+                    if std::io::stderr().is_terminal() {
+                        eprint!("\r{} of {count} figures", figures.len());
+                    }
                 }
-            }
-            *count = profile.instructions;
+            });
         }
-        *figure = (counts[1] as f64 - counts[0] as f64) / (row.lengths[1] - row.lengths[0]) as f64;
-    }
-    let adapter = if row.name.starts_with("free_sized") { peer.adapter } else { 0.0 };
-    Ok(per_operation[0] - per_operation[1] + row.calls - adapter)
+    });
+    Ok(figures.into_inner().expect("no worker panics"))
 }
 
-fn print(
-    built: &[(&'static peers::Peer, PathBuf)],
-    figures: &BTreeMap<(&'static str, &'static str), f64>,
-) {
-    let shown: Vec<_> = peers::PEERS
-        .iter()
-        .filter(|peer| built.iter().any(|(other, _)| other.name == peer.name))
-        .collect();
-    let mut table = Table::new();
-    let head = shown.iter().map(|peer| format!("{}\n{}", peer.name, peer.version()));
-    table.set_header(std::iter::once("instructions".to_string()).chain(head));
-    for row in &ROWS {
-        let cells = shown.iter().map(|peer| format!("{:.1}", figures[&(row.name, peer.name)]));
-        table.add_row(std::iter::once(row.says.to_string()).chain(cells));
+/// Instructions of one operation, call site and loop taken off.
+fn figure(row: &Row, ready: &Ready, library: &Path, file: &Path) -> Result<f64> {
+    let run = |length: usize, mode: &str| {
+        let length = length.to_string();
+        let mut arguments = vec![row.name, &length];
+        if !mode.is_empty() {
+            arguments.push(mode);
+        }
+        callgrind::count(&ready.program, library, &arguments, file)
+    };
+    // The proof is worth something where it refuses a run that another allocator served.
+    if row.name == "thousand" {
+        let miswired = run(1000, "miswired")?;
+        if proof::check(ready.peer, row, 1000, &miswired).is_ok() {
+            bail!("another allocator passed for {}: the proof proves nothing", ready.peer.name);
+        }
     }
-    println!("{table}");
+    let mut costs = [0.0; 2];
+    for (cost, mode) in costs.iter_mut().zip(["", "nothing"]) {
+        let mut counts = [0.0; 2];
+        for (count, length) in counts.iter_mut().zip(row.lengths) {
+            let profile = run(length, mode)?;
+            match mode {
+                "" => proof::check(ready.peer, row, length, &profile)?,
+                // The vector's room is allocated inside the counted part, once at either length.
+                _ if row.name == "vec_growth" => {}
+                _ => proof::nobody_else(None, &profile)?,
+            }
+            *count = profile.instructions as f64;
+        }
+        *cost = (counts[1] - counts[0]) / (row.lengths[1] - row.lengths[0]) as f64;
+    }
+    let sized = plan::functions(row.name).contains(&"free_sized");
+    let adapter = if sized { ready.peer.adapter } else { 0.0 };
+    Ok(costs[0] - costs[1] + row.calls as f64 - adapter)
 }

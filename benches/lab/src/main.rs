@@ -1,10 +1,18 @@
 //! `cargo run --release -p bitmag-lab -- instructions [FILE.json [PEER...]]`: bitmag and its peers, side by side.
-//! `peers` builds one program for each allocator, `callgrind` runs it, `instructions` turns the counts into the table.
-//! The workloads are those of `benches/instructions.rs`.
+//! `peers` builds one program for each allocator with the flags of `toolchain`, `callgrind` runs it, `proof` holds the profile against what
+//! the program says it is, `instructions` turns the counts into figures and `report` these into the table and the JSON.
+//! The rows are those of `benches/instructions.rs`, listed in `plan`.
 
 mod callgrind;
 mod instructions;
+#[allow(dead_code, reason = "the bench holds the limits; the lab takes the names and lengths")]
+#[path = "../../instructions/limits.rs"]
+mod limits;
 mod peers;
+mod plan;
+mod proof;
+mod report;
+mod toolchain;
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};

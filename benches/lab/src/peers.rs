@@ -1,10 +1,14 @@
 //! The allocators that are compared, and how a program with each of them is built.
-//! Each is a program of its own, built by a nested cargo with one feature and its own target folder; all get the same CPU flags, none
-//! beyond the target's baseline.
+//! Each is a program of its own, built by a nested cargo with one feature and its own target folder, all of them with the flags of
+//! `toolchain.rs`.
 
+use crate::toolchain::{self, Compiler};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The name of every peer's program.
+const PROGRAM: &str = "bitmag-lab-peer";
 
 /// An allocator.
 pub struct Peer {
@@ -14,90 +18,175 @@ pub struct Peer {
     /// The package in Cargo.lock that brings it, and the version of the library where that is not the package's.
     package: &'static str,
     library: &'static str,
-    /// What a profile of its calls has in it: a function's name, or the object's.
-    pub marker: &'static str,
+    /// The compiler of the two that gives this library the fewest instructions.
+    compiler: Compiler,
+    /// Where its functions lie: what the file's name begins with.
+    object: &'static str,
+    /// Its functions, by the exact names that a profile may give them.
+    pub functions: &'static [&'static str],
     /// Instructions that the lab's own adapter adds to its sized free.
     pub adapter: f64,
+    /// Whether its code lies in a section that valgrind knows no object for.
+    pub sections: bool,
 }
+
+/// The names in C, with the aliases that C libraries have for the same addresses.
+const C_NAMES: &[&str] = &[
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "aligned_alloc",
+    "memalign",
+    "posix_memalign",
+    "valloc",
+    "pvalloc",
+    "reallocarray",
+    "cfree",
+    "free_sized",
+    "free_aligned_sized",
+    "__libc_malloc",
+    "__libc_free",
+    "__libc_calloc",
+    "__libc_realloc",
+    "__libc_memalign",
+    "_mid_memalign",
+];
+const MIMALLOC: &[&str] =
+    &["mi_malloc", "mi_free", "mi_free_size", "mi_calloc", "mi_realloc", "mi_aligned_alloc"];
+const JEMALLOC: &[&str] = &[
+    "_rjem_malloc",
+    "_rjem_free",
+    "_rjem_free_sized",
+    "_rjem_calloc",
+    "_rjem_realloc",
+    "_rjem_aligned_alloc",
+];
+const SNMALLOC: &[&str] =
+    &["sn_malloc", "sn_free", "sn_rust_dealloc", "sn_calloc", "sn_realloc", "sn_rust_alloc"];
+const RPMALLOC: &[&str] = &["rpmalloc", "rpfree", "rpcalloc", "rprealloc", "rpaligned_alloc"];
 
 const fn peer(
     name: &'static str,
-    feature: &'static str,
-    package: &'static str,
-    library: &'static str,
-    marker: &'static str,
+    [feature, package, library]: [&'static str; 3],
+    compiler: Compiler,
+    object: &'static str,
+    functions: &'static [&'static str],
 ) -> Peer {
-    Peer { name, feature, package, library, marker, adapter: 0.0 }
+    Peer {
+        name,
+        feature,
+        package,
+        library,
+        compiler,
+        object,
+        functions,
+        adapter: 0.0,
+        sections: false,
+    }
 }
 
 /// All of them, ours first.
+#[rustfmt::skip]
 pub static PEERS: [Peer; 8] = [
-    peer("bitmag", "bitmag", "bitmag", "", "bitmag"),
-    peer("mimalloc 3", "mimalloc3", "libmimalloc-sys", "3.3.2", "mi_"),
-    peer("mimalloc 2", "mimalloc2", "libmimalloc-sys", "2.3.2", "mi_"),
-    peer("jemalloc", "jemalloc", "tikv-jemalloc-sys", "", "_rjem_"),
-    Peer { adapter: 3.0, ..peer("snmalloc", "snmalloc", "snmalloc-sys", "", "sn_") },
-    peer("rpmalloc", "rpmalloc", "rpmalloc-sys", "1.4.3", "rp"),
-    peer("tcmalloc", "tcmalloc", "tcmalloc-sys", "gperftools", "tc_"),
-    peer("glibc", "", "", "", "libc.so.6"),
+    peer("bitmag", ["bitmag", "bitmag", ""], Compiler::Gcc, "libbitmag_malloc.so", C_NAMES),
+    peer("mimalloc 3", ["mimalloc3", "libmimalloc-sys", "3.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
+    peer("mimalloc 2", ["mimalloc2", "libmimalloc-sys", "2.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
+    peer("jemalloc", ["jemalloc", "tikv-jemalloc-sys", ""], Compiler::Gcc, PROGRAM, JEMALLOC),
+    Peer { adapter: 3.0, ..peer("snmalloc", ["snmalloc", "snmalloc-sys", ""], Compiler::Gcc, PROGRAM, SNMALLOC) },
+    peer("rpmalloc", ["rpmalloc", "rpmalloc-sys", "1.4.3"], Compiler::Clang, PROGRAM, RPMALLOC),
+    Peer { sections: true, ..peer("tcmalloc", ["tcmalloc", "tcmalloc", "gperftools"], Compiler::Gcc, "libtcmalloc.so", C_NAMES) },
+    peer("glibc", ["", "", ""], Compiler::Gcc, "libc.so.6", C_NAMES),
 ];
 
 impl Peer {
     /// Which version it is: that of the package in Cargo.lock, and the library's own.
     pub fn version(&self) -> String {
         if self.package.is_empty() {
-            // SAFETY: a static string of the C library.
-            let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
-            return version.to_string_lossy().into_owned();
+            return format!("{}, the one of this system", toolchain::glibc());
         }
         let lock = include_str!("../../../Cargo.lock");
         let after = lock.split(&format!("name = \"{}\"\nversion = \"", self.package)).nth(1);
         let package = after.and_then(|rest| rest.split('"').next()).unwrap_or("?");
-        match self.library {
-            "" => package.into(),
-            library => format!("{library} ({} {package})", self.package),
+        let version = match self.library {
+            "" => package.to_string(),
+            library => format!("{library} (crate {} {package})", self.package),
+        };
+        if self.feature == "bitmag" {
+            return version;
         }
+        if self.object != PROGRAM {
+            return format!("{version}, the library that this system has");
+        }
+        let compiler = toolchain::first_line(&toolchain::programs(self.compiler).0, "--version");
+        format!("{version}, built by {compiler}")
+    }
+
+    /// Whether a function of that name in that object is one that this allocator is called by.
+    pub fn owns(&self, object: &str, function: &str) -> bool {
+        self.holds(object) && self.functions.contains(&function)
+    }
+
+    /// Whether its code lies in that object.
+    pub fn holds(&self, object: &str) -> bool {
+        object.rsplit('/').next().is_some_and(|file| file.starts_with(self.object))
+    }
+
+    /// Whether that is the lab's adapter for this allocator.
+    pub fn adapts(&self, function: &str) -> bool {
+        self.adapter > 0.0 && function == "bitmag_lab_peer::allocator::chosen::free_sized"
     }
 
     /// Builds its program. An error is the reason why there is none.
     pub fn build(&self, root: &Path, target: &Path) -> Result<PathBuf> {
         let folder = target.join("lab").join(self.name.replace(' ', "-"));
-        let mut features = vec!["--bin", "bitmag-lab-peer"];
+        let mut arguments = vec!["--package", "bitmag-lab", "--bin", PROGRAM];
         if !self.feature.is_empty() {
-            features.extend(["--features", self.feature]);
+            arguments.extend(["--features", self.feature]);
         }
-        cargo(root, &folder, "bitmag-lab", &features)?;
-        Ok(folder.join("release/bitmag-lab-peer"))
+        self.cargo(root, &folder, &arguments)?;
+        Ok(folder.join("lab").join(PROGRAM))
+    }
+
+    fn cargo(&self, root: &Path, target: &Path, arguments: &[&str]) -> Result<()> {
+        let (c, cpp) = toolchain::programs(self.compiler);
+        let mut cpp_flags = toolchain::C_FLAGS.to_string();
+        if self.feature == "snmalloc" {
+            let header = root.join("benches/lab/snmalloc/small_space.h");
+            // cc splits flags at spaces.
+            cpp_flags += &format!(" -include{}", header.display());
+            cpp_flags += " -DSNMALLOC_MEMORY_PROVIDER=SmallSpace<PALLinux>";
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .current_dir(root)
+            .args(["build", "--locked", "--profile", "lab", "--target-dir"])
+            .arg(target)
+            .args(arguments)
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env("RUSTFLAGS", toolchain::RUST_FLAGS)
+            .envs([("CC", c), ("CXX", cpp)])
+            .envs([("CFLAGS", toolchain::C_FLAGS), ("CXXFLAGS", &cpp_flags)])
+            .output()
+            .context("cargo")?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let telling = |line: &&str| {
+                ["error occurred", "rror: ", "panicked", "unable to find"]
+                    .iter()
+                    .any(|mark| line.contains(mark))
+            };
+            // The last one is the nearest to the cause; cargo's own summary stands above what the tool said.
+            let why = text.lines().rfind(telling);
+            bail!("{}", why.unwrap_or("cargo failed").trim());
+        }
+        Ok(())
     }
 }
 
 /// The C face of bitmag.
 pub fn library(root: &Path, target: &Path) -> Result<PathBuf> {
-    cargo(root, target, "bitmag-malloc", &[])?;
-    Ok(target.join("release/libbitmag_malloc.so"))
-}
-
-fn cargo(root: &Path, target: &Path, package: &str, arguments: &[&str]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(root)
-        .args(["build", "--release", "--package", package])
-        .args(arguments)
-        .arg("--target-dir")
-        .arg(target)
-        .output()
-        .context("cargo")?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let why = text.lines().find(|line| line.contains("error") || line.contains("panicked"));
-        bail!("{}", why.unwrap_or("cargo failed").trim());
-    }
-    Ok(())
-}
-
-impl Peer {
-    /// Whether a profile can tell the two apart by their markers. glibc's object also holds what others call of it.
-    pub fn distinct(&self, other: &Peer) -> bool {
-        self.marker != other.marker && self.marker != "libc.so.6" && self.marker != "bitmag"
-    }
+    let folder = target.join("lab/bitmag");
+    PEERS[0].cargo(root, &folder, &["--package", "bitmag-malloc"])?;
+    Ok(folder.join("lab/libbitmag_malloc.so"))
 }

@@ -19,18 +19,22 @@ macro_rules! peer {
             fn $realloc(block: *mut u8, size: usize) -> *mut u8;
             fn $aligned(align: usize, size: usize) -> *mut u8;
         }
-        const FACE: Face = Face {
-            malloc: $malloc,
-            free: $free,
-            free_sized: $free_sized,
-            calloc: $calloc,
-            realloc: $realloc,
-            aligned_alloc: $aligned,
-            enter: $enter,
-        };
+
+        pub fn face() -> Face {
+            Face {
+                malloc: $malloc,
+                free: $free,
+                free_sized: $free_sized,
+                calloc: $calloc,
+                realloc: $realloc,
+                aligned_alloc: $aligned,
+                enter: $enter,
+            }
+        }
 
         struct Global;
-        // SAFETY: the peer's own promises; every allocation and free goes to it.
+        // SAFETY: the peer's own promises; every allocation and free goes to it. The rows ask `alloc_zeroed` and `realloc` for no
+        // alignment above 16.
         unsafe impl std::alloc::GlobalAlloc for Global {
             #[inline]
             unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
@@ -45,8 +49,13 @@ macro_rules! peer {
                 unsafe { if layout.align() <= 16 { ($free_sized)(block, layout.size()) } else { $free(block) } }
             }
             #[inline]
+            unsafe fn alloc_zeroed(&self, layout: std::alloc::Layout) -> *mut u8 {
+                // SAFETY: no precondition.
+                unsafe { $calloc(1, layout.size()) }
+            }
+            #[inline]
             unsafe fn realloc(&self, block: *mut u8, _: std::alloc::Layout, size: usize) -> *mut u8 {
-                // SAFETY: the caller's block; the rows ask for no alignment above 16.
+                // SAFETY: the caller's block.
                 unsafe { $realloc(block, size) }
             }
         }
@@ -58,10 +67,13 @@ macro_rules! peer {
 /// A free without a size stands in for the sized one.
 #[allow(unused_macros, reason = "most peers have a sized free")]
 macro_rules! unsized_free {
-    ($free:ident) => {
+    ($free:ident) => {{
+        unsafe extern "C" {
+            fn $free(block: *mut u8);
+        }
         // SAFETY: the second argument lies in a register that the callee does not read.
         unsafe { std::mem::transmute::<unsafe extern "C" fn(*mut u8), unsafe extern "C" fn(*mut u8, usize)>($free) }
-    };
+    }};
 }
 
 #[cfg(any(feature = "mimalloc2", feature = "mimalloc3"))]
@@ -71,9 +83,6 @@ mod chosen {
         fn mi_free_size(block: *mut u8, size: usize);
     }
     peer!([libmimalloc_sys] mi_malloc mi_free mi_free_size, mi_calloc mi_realloc mi_aligned_alloc no_entry);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 #[cfg(feature = "jemalloc")]
@@ -83,9 +92,6 @@ mod chosen {
         fn _rjem_free_sized(block: *mut u8, size: usize);
     }
     peer!([tikv_jemalloc_sys] _rjem_malloc _rjem_free _rjem_free_sized, _rjem_calloc _rjem_realloc _rjem_aligned_alloc no_entry);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 #[cfg(feature = "snmalloc")]
@@ -100,9 +106,6 @@ mod chosen {
         std::arch::naked_asm!("mov rdx, rsi", "mov esi, 16", "jmp {}", sym sn_rust_dealloc);
     }
     peer!([snmalloc_sys] sn_malloc sn_free free_sized, sn_calloc sn_realloc sn_rust_alloc no_entry);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 #[cfg(feature = "rpmalloc")]
@@ -125,19 +128,8 @@ mod chosen {
         // SAFETY: may be called more than once.
         unsafe { rpmalloc_thread_initialize() };
     }
-    mod c {
-        unsafe extern "C" {
-            pub fn rpfree(block: *mut u8);
-        }
-    }
-    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = {
-        use c::rpfree;
-        unsized_free!(rpfree)
-    };
+    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = unsized_free!(rpfree);
     peer!([rpmalloc_sys] rpmalloc rpfree FREE_SIZED, rpcalloc rprealloc rpaligned_alloc enter);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 #[cfg(feature = "tcmalloc")]
@@ -147,46 +139,27 @@ mod chosen {
         fn tc_free_sized(block: *mut u8, size: usize);
     }
     peer!([tcmalloc] tc_malloc tc_free tc_free_sized, tc_calloc tc_realloc tc_memalign no_entry);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 #[cfg(feature = "bitmag")]
 mod chosen {
-    use super::{Face, no_entry};
-
     /// The rows in Rust run on the Rust face.
     #[global_allocator]
     static GLOBAL: bitmag::Bitmag =
         bitmag::Bitmag::with(bitmag::Config::new().backend(bitmag::Backend::Avx2));
 
-    /// The C face is loaded: a cdylib cannot be a dependency.
-    #[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
-    pub fn face() -> Face {
-        let path = std::env::var("BITMAG_LIBRARY").expect("the lab names the library");
-        let path = std::ffi::CString::new(path).expect("a path has no NUL");
-        // SAFETY: the library's functions have these types.
-        unsafe {
-            let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
-            assert!(!library.is_null(), "the library cannot be loaded");
-            macro_rules! function {
-                ($name:literal) => {{
-                    let function = libc::dlsym(library, $name.as_ptr());
-                    assert!(!function.is_null());
-                    std::mem::transmute(function)
-                }};
-            }
-            Face {
-                malloc: function!(c"malloc"),
-                free: function!(c"free"),
-                free_sized: function!(c"free_sized"),
-                calloc: function!(c"calloc"),
-                realloc: function!(c"realloc"),
-                aligned_alloc: function!(c"aligned_alloc"),
-                enter: no_entry,
-            }
-        }
+    pub use crate::loaded::c_face as face;
+
+    /// Whether the program's own blocks are bitmag's. Its hits are inlined, so that no profile shows whose they were.
+    pub fn serves() -> bool {
+        let before = bitmag::stats().refilled_blocks;
+        let blocks: Vec<_> = (0..100).map(|_| Box::new([1u64; 8])).collect();
+        let own = blocks.iter().all(|block| {
+            // SAFETY: a live block of the global allocator; a pointer that is not bitmag's would end the program.
+            let usable = unsafe { bitmag::usable_size((&raw const **block).cast()) };
+            usable == 64
+        });
+        own && bitmag::stats().refilled_blocks > before
     }
 }
 
@@ -201,19 +174,40 @@ mod chosen {
 )))]
 mod chosen {
     use super::{Face, no_entry};
-    mod c {
-        unsafe extern "C" {
-            pub fn free(block: *mut u8);
-        }
-    }
-    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = {
-        use c::free;
-        unsized_free!(free)
-    };
+    const FREE_SIZED: unsafe extern "C" fn(*mut u8, usize) = unsized_free!(free);
     peer!([] malloc free FREE_SIZED, calloc realloc aligned_alloc no_entry);
-    pub fn face() -> Face {
-        FACE
-    }
 }
 
 pub use chosen::face;
+
+/// What the lab holds against the profile: each function by name, with the object that it lies in, its offset there, and its address.
+pub fn declare() {
+    let face = face();
+    let functions = [
+        ("malloc", face.malloc as *const ()),
+        ("free", face.free as *const ()),
+        ("free_sized", face.free_sized as *const ()),
+        ("calloc", face.calloc as *const ()),
+        ("realloc", face.realloc as *const ()),
+        ("aligned_alloc", face.aligned_alloc as *const ()),
+    ];
+    for (name, function) in functions {
+        // SAFETY: `dladdr` fills it in, or says that it did not; a name that it gives stays as long as the object is loaded.
+        let (object, base) = unsafe {
+            let mut about: libc::Dl_info = std::mem::zeroed();
+            assert!(
+                libc::dladdr(function.cast(), &mut about) != 0,
+                "nobody knows where {name} lies"
+            );
+            (std::ffi::CStr::from_ptr(about.dli_fname), about.dli_fbase)
+        };
+        // The same path as in a profile, which has no symbolic links.
+        let object = std::fs::canonicalize(object.to_string_lossy().as_ref()).expect("an object");
+        let (object, address) = (object.display(), function.addr());
+        println!("face {name} {object} {:#x} {address:#x}", address - base.addr());
+    }
+    #[cfg(feature = "bitmag")]
+    if chosen::serves() {
+        println!("global bitmag");
+    }
+}

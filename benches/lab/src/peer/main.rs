@@ -1,15 +1,18 @@
-//! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH [nothing]`, under callgrind.
-//! Which allocator it is was chosen when it was built (one feature of this package; none means the system's).
-//! With `nothing` the loops run around functions that only return.
+//! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH [nothing|miswired]`, under callgrind.
+//! Which allocator it is was chosen when it was built (one feature of this package; none means the system's). It says which functions it
+//! is wired to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
+//! while the program claims its own: the lab has to notice.
 
 mod allocator;
-#[allow(
-    missing_docs,
-    dead_code,
-    reason = "shared with benches/instructions.rs, which documents it"
-)]
+#[allow(missing_docs, dead_code, reason = "shared with benches/instructions.rs")]
+#[path = "../../../instructions/loaded.rs"]
+mod loaded;
+#[allow(missing_docs, dead_code, reason = "as above")]
 #[path = "../../../instructions/rows.rs"]
 mod rows;
+#[allow(missing_docs, reason = "as above")]
+#[path = "../../../instructions/rust_calls.rs"]
+mod rust_calls;
 #[allow(missing_docs, reason = "as above")]
 #[path = "../../../instructions/rust_rows.rs"]
 mod rust_rows;
@@ -25,16 +28,21 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().expect("a row");
     let count = arguments.next().and_then(|count| count.parse().ok()).expect("a length");
-    let nothing = arguments.next().is_some();
-    if ["box_loop", "box_once", "vec_growth"].contains(&&*name) {
-        rust_rows::warm();
-        let [with, without] = rust_rows::row(&name);
-        return bitmag_lab_counted(if nothing { without } else { with }, count);
+    let mode = arguments.next().unwrap_or_default();
+    allocator::declare();
+    let in_rust = rust_rows::row(&name).inspect(|_| rust_rows::warm());
+    let in_rust =
+        in_rust.or_else(|| rust_calls::row(&name).inspect(|_| rust_calls::prepare(&name)));
+    if let Some([with, without]) = in_rust {
+        return bitmag_lab_counted(if mode == "nothing" { without } else { with }, count);
     }
     let real = allocator::face();
     // Threads enter the real allocator in any case: the program itself allocates with it.
-    let face =
-        if nothing { rows::Face { enter: real.enter, ..rows::Face::nothing() } } else { real };
+    let face = match &*mode {
+        "nothing" => rows::Face { enter: real.enter, ..rows::Face::nothing() },
+        "miswired" => rows::Face { enter: real.enter, ..miswired() },
+        _ => real,
+    };
     let mut state = rows::row(&name).prepare(face, count);
     if name == "first_malloc" {
         state.on_a_new_thread()
@@ -42,4 +50,18 @@ fn main() {
         state.run()
     }
     std::process::exit(0); // threads of the remote rows stay parked
+}
+
+/// An allocator that is not this program's: the system's, or, where that is it, bitmag.
+fn miswired() -> rows::Face {
+    let system = cfg!(not(any(
+        feature = "mimalloc2",
+        feature = "mimalloc3",
+        feature = "jemalloc",
+        feature = "snmalloc",
+        feature = "rpmalloc",
+        feature = "tcmalloc",
+        feature = "bitmag"
+    )));
+    if system { loaded::c_face() } else { loaded::load(c"libc.so.6") }
 }
