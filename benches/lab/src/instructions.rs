@@ -94,37 +94,37 @@ fn all(
 
 /// Instructions of one operation, call site and loop taken off.
 fn figure(row: &Row, ready: &Ready, library: &Path, file: &Path) -> Result<f64> {
-    let run = |length: usize, mode: &str| {
-        let length = length.to_string();
-        let mut arguments = vec![row.name, &length];
-        if !mode.is_empty() {
-            arguments.push(mode);
-        }
+    let run = |length: usize, mode: &str, kept: usize| {
+        let arguments = [row.name, &length.to_string(), mode, &kept.to_string()];
         callgrind::count(&ready.program, library, &arguments, file)
     };
     // The proof is worth something where it refuses a run that another allocator served.
     if row.name == "thousand" {
-        let miswired = run(1000, "miswired")?;
+        let miswired = run(1000, "miswired", 0)?;
         if proof::check(ready.peer, row, 1000, &miswired).is_ok() {
             bail!("another allocator passed for {}: the proof proves nothing", ready.peer.name);
         }
     }
-    let mut costs = [0.0; 2];
-    for (cost, mode) in costs.iter_mut().zip(["", "nothing"]) {
+    // What one operation costs more than none, over the difference of the two lengths.
+    let slope = |mode: &str, kept: usize| -> Result<f64> {
         let mut counts = [0.0; 2];
         for (count, length) in counts.iter_mut().zip(row.lengths) {
-            let profile = run(length, mode)?;
+            let profile = run(length, mode, kept)?;
             match mode {
-                "" => proof::check(ready.peer, row, length, &profile)?,
+                "real" => proof::check(ready.peer, row, length, &profile)?,
                 // The vector's room is allocated inside the counted part, once at either length.
                 _ if row.name == "vec_growth" => {}
-                _ => proof::nobody_else(None, &profile)?,
+                _ => proof::nobody_else(None, row, &profile)?,
             }
             *count = profile.instructions as f64;
         }
-        *cost = (counts[1] - counts[0]) / (row.lengths[1] - row.lengths[0]) as f64;
+        Ok((counts[1] - counts[0]) / (row.lengths[1] - row.lengths[0]) as f64)
+    };
+    let mut least = f64::INFINITY;
+    for &kept in plan::kept(row.name) {
+        least = least.min(slope("real", kept)?);
     }
     let sized = plan::functions(row.name).contains(&"free_sized");
     let adapter = if sized { ready.peer.adapter } else { 0.0 };
-    Ok(costs[0] - costs[1] + row.calls as f64 - adapter)
+    Ok(least - slope("nothing", 0)? + row.calls as f64 - adapter)
 }

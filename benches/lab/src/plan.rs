@@ -6,6 +6,8 @@ use crate::limits::{self, ROWS};
 pub struct Row {
     pub name: &'static str,
     pub operation: &'static str,
+    /// What bitmag is to cost here, without LTO; 0 where nothing is promised.
+    pub aim: f64,
     /// Operations of the short and the long run.
     pub lengths: [usize; 2],
     /// Calls in one operation whose return the loop around nothing executes too.
@@ -27,7 +29,19 @@ fn row(row: &limits::Row) -> Row {
     };
     let rust =
         row.name.starts_with("rust_") || row.name.starts_with("box_") || row.name == "vec_growth";
-    Row { name: row.name, operation: row.operation, lengths, calls: row.calls, rust }
+    let (operation, aim) = (row.operation, row.bound[0]);
+    Row { name: row.name, operation, aim, lengths, calls: row.calls, rust }
+}
+
+/// How many blocks of every size stay allocated while a row runs. A hit is tried from several positions, and the least counts: somewhere
+/// in a series every allocator has a slower call, and a row of hits is about the others. A thread's first allocation finds nothing.
+pub fn kept(row: &str) -> &'static [usize] {
+    match row {
+        "first_malloc" => &[0],
+        "rust_alloc" | "rust_dealloc" => &[0, 3, 8, 13],
+        row if row.ends_with("_hit") || row.ends_with("_4096") => &[0, 3, 8, 13],
+        _ => &[3],
+    }
 }
 
 /// The functions that each operation of a row calls once; for the vector, those that it calls at least once.

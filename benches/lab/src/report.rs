@@ -13,11 +13,12 @@ pub fn print(results: &Results) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     let names = results.peers.iter().map(|peer| peer.name.to_string());
-    table.set_header(std::iter::once("instructions".to_string()).chain(names));
+    table.set_header(["instructions".to_string(), "aim".to_string()].into_iter().chain(names));
     for row in &results.rows {
         let face = if row.rust { " (Rust)" } else { "" };
         let cells = results.peers.iter().map(|peer| cell(&results.figures[&(row.name, peer.name)]));
-        table.add_row(std::iter::once(format!("{}{face}", row.operation)).chain(cells));
+        let aim = if row.aim == 0.0 { String::new() } else { row.aim.to_string() };
+        table.add_row([format!("{}{face}", row.operation), aim].into_iter().chain(cells));
     }
     println!("{table}\n");
     for peer in &results.peers {
@@ -54,7 +55,7 @@ pub fn write(results: &Results, file: &Path) -> Result<()> {
                 Err(why) => (peer.name, json!({ "failed": why })),
             };
             let each: BTreeMap<_, Value> = results.peers.iter().map(of).collect();
-            json!({ "row": row.name, "operation": row.operation, "lengths": row.lengths, "instructions": each })
+            json!({ "row": row.name, "operation": row.operation, "aim": row.aim, "lengths": row.lengths, "instructions": each })
         })
         .collect();
     let versions: BTreeMap<_, _> =

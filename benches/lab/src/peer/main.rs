@@ -1,4 +1,4 @@
-//! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH [nothing|miswired]`, under callgrind.
+//! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH real|nothing|miswired KEPT`, under callgrind.
 //! Which allocator it is was chosen when it was built (one feature of this package; none means the system's). It says which functions it
 //! is wired to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
 //! while the program claims its own: the lab has to notice.
@@ -28,15 +28,17 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().expect("a row");
     let count = arguments.next().and_then(|count| count.parse().ok()).expect("a length");
-    let mode = arguments.next().unwrap_or_default();
+    let mode = arguments.next().expect("a mode");
+    let kept = arguments.next().and_then(|kept| kept.parse().ok()).expect("how many stay");
     allocator::declare();
+    let real = allocator::face();
+    keep(real, kept);
     let in_rust = rust_rows::row(&name).inspect(|_| rust_rows::warm());
     let in_rust =
         in_rust.or_else(|| rust_calls::row(&name).inspect(|_| rust_calls::prepare(&name)));
     if let Some([with, without]) = in_rust {
         return bitmag_lab_counted(if mode == "nothing" { without } else { with }, count);
     }
-    let real = allocator::face();
     // Threads enter the real allocator in any case: the program itself allocates with it.
     let face = match &*mode {
         "nothing" => rows::Face { enter: real.enter, ..rows::Face::nothing() },
@@ -50,6 +52,18 @@ fn main() {
         state.run()
     }
     std::process::exit(0); // threads of the remote rows stay parked
+}
+
+/// So many blocks of every size stay, as in any program that does anything: where the only block of its size comes and goes, some
+/// allocators retire a page and fetch it again each time, which is not what a row is about.
+fn keep(face: rows::Face, count: usize) {
+    for size in (3..=13).map(|power| 1 << power) {
+        for _ in 0..count {
+            // SAFETY: allocation has no precondition.
+            std::hint::black_box(unsafe { (face.malloc)(size) });
+            std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(size)));
+        }
+    }
 }
 
 /// An allocator that is not this program's: the system's, or, where that is it, bitmag.
