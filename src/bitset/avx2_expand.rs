@@ -1,20 +1,18 @@
 //! The AVX2 backend expands bits into pointers in three ways, by what a word looks like.
-//! Bits in a row become a ramp that is only added up, dense words go by the byte through a table, sparse ones bit by
-//! bit, where a table loses. `avx2` hands this on to `engine`; `avx512_batch` borrows the sparse part.
+//! Bits in a row become a ramp that is only added up, dense words go by the byte through a table, sparse ones by fours,
+//! where a table loses. Every way writes whole vectors where slots are left and stores the last ones by halves: masked
+//! stores are slow on many processors. `avx2` hands this on to `engine`.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Expanded;
 use super::dispatch::HaveAvx2;
-use super::expand::{BITS_OF_BYTE, pointer};
+use super::expand::{BITS_OF_BYTE, Rest, pointer};
+use super::vector::Vector;
 
-/// Words with so many bits or fewer are expanded bit by bit.
+/// Words with so many bits or fewer are expanded by fours.
 const SPARSE: usize = 24;
-
-/// Words with so many bits or fewer are expanded without a look at how many they have.
-const FEW: usize = 4;
 
 /// So many bits in a row are expanded by adding up, without looking at them.
 const RAMP: usize = 16;
@@ -26,122 +24,225 @@ const RAMP: usize = 16;
 #[inline(always)]
 pub(super) unsafe fn expand(
     _: HaveAvx2,
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
+    top: *mut *mut u8,
+) -> Rest {
     // SAFETY: the token proves the features; the rest is the caller's promise.
-    unsafe { expand_featured(local, from_word, k, base, size, out_top) }
+    unsafe { expand_featured(words, k, base, size, top) }
 }
 
-/// `expand`: at once where the first word has enough bits, in a row as in a slab just carved, or dense.
+/// `expand`: over the empty words at the beginning, then by what the first of the others looks like. Each way is a
+/// function of its own, so that none saves registers that only another one needs.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 unsafe fn expand_featured(
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
-    let mut ones = 0;
-    if let Some(word) = local.get(from_word) {
-        let bits = word.load(Relaxed);
-        let address = |bit: usize| base.wrapping_add((from_word * 64 + bit).wrapping_mul(size));
-        // SAFETY: the k slots are the caller's to write.
-        unsafe {
-            if bits != 0 {
-                let skip = _tzcnt_u64(bits) as usize;
-                if _tzcnt_u64(!(bits >> skip)) as usize >= k {
-                    ramp(address(skip), size, k, out_top);
-                    word.store(bits & !(_bzhi_u64(!0, k as u32) << skip), Relaxed);
-                    return Expanded { taken: k, next_word: from_word };
-                }
-            }
-            ones = bits.count_ones() as usize;
-            if ones >= k && ones > SPARSE {
-                let (rest, _) = bytes(bits, address(0), size, out_top.wrapping_sub(k), k);
-                word.store(rest, Relaxed);
-                return Expanded { taken: k, next_word: from_word };
-            }
-        }
-    }
-    // SAFETY: the caller's promise.
+    top: *mut *mut u8,
+) -> Rest {
+    let range = words.as_ptr_range();
+    let (mut at, end) = (range.start, range.end);
+    let mut first = base;
+    // SAFETY: vectors and words are read below end only; the k slots are the caller's to write.
     unsafe {
-        if ones > FEW {
-            return expand_words(local, from_word, k, base, size, out_top);
+        if at == end {
+            return Rest { left: k, at };
         }
-        expand_sparse(local, from_word, k, base, size, out_top)
+        let mut bits = (*at).load(Relaxed);
+        if bits == 0 {
+            at = skip(at, end);
+            if at == end {
+                return Rest { left: k, at };
+            }
+            bits = (*at).load(Relaxed);
+            let skipped = (at.addr() - range.start.addr()) * 8;
+            first = base.wrapping_add(skipped.wrapping_mul(size));
+        }
+        let low = _tzcnt_u64(bits);
+        if _tzcnt_u64(!(bits >> low)) as usize >= k {
+            ramp(first.wrapping_add(low as usize * size), size, k, top);
+            (*at).store(bits & !(_bzhi_u64(!0, k as u32) << low), Relaxed);
+            return Rest { left: 0, at };
+        }
+        let ones = bits.count_ones() as usize;
+        if ones <= 4 {
+            return expand_sparse(at, end, k, first, size, top);
+        }
+        if k > SPARSE && ones >= k && within(first, size) {
+            let take = _pdep_u64(_bzhi_u64(!0, k as u32), bits);
+            (*at).store(bits ^ take, Relaxed);
+            dense(take, first, size, top.sub(k), k, 0);
+            return Rest { left: 0, at };
+        }
+        expand_words(at, end, k, first, size, top)
     }
 }
 
-/// `expand` for words of up to four bits; goes over to `expand_words` at the first that has more. Kept apart from it because a loop without calls keeps everything in registers.
+/// The first word from `at` on that is not empty, or `end`.
+///
+/// # Safety
+/// The words lie there, and the word at `at` is empty.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn skip(mut at: *const AtomicU64, end: *const AtomicU64) -> *const AtomicU64 {
+    // SAFETY: vectors and words are read below end only.
+    unsafe {
+        while end.addr() - at.addr() >= 32 && !<__m256i as Vector>::load(at).any() {
+            at = at.add(4);
+        }
+        while at != end && (*at).load(Relaxed) == 0 {
+            at = at.add(1);
+        }
+    }
+    at
+}
+
+/// `expand` for words of up to four bits; goes over to `expand_words` at the first that has more. `first` is the address
+/// of the first bit of the word at `at`, the next pointer goes below `top`.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
 #[inline(never)]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 unsafe fn expand_sparse(
-    local: &[AtomicU64],
-    from_word: usize,
-    k: usize,
-    base: usize,
+    mut at: *const AtomicU64,
+    end: *const AtomicU64,
+    mut left: usize,
+    first: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
+    mut top: *mut *mut u8,
+) -> Rest {
     let sizes = _mm256_set1_epi64x(size as i64);
     let step = _mm256_slli_epi64(sizes, 6);
-    let mut first =
-        _mm256_set1_epi64x(base.wrapping_add((from_word * 64).wrapping_mul(size)) as i64);
-    let mut top = out_top;
-    let mut left = k;
-    let mut index = from_word;
-    // SAFETY: index is below the length; the left slots below top are the caller's to write, and four are written
-    // only where four are left.
+    let mut first = _mm256_set1_epi64x(first as i64);
+    // SAFETY: words are read below end only; `left` slots below top are still the caller's to write.
     unsafe {
-        while left >= 4 && index < local.len() {
-            let word = local.get_unchecked(index);
-            let bits = word.load(Relaxed);
+        while left >= 4 && at != end {
+            let bits = (*at).load(Relaxed);
             let ones = bits.count_ones() as usize;
-            if ones > FEW {
-                let then = expand_words(local, index, left, base, size, top);
-                return Expanded { taken: k - left + then.taken, next_word: then.next_word };
-            }
-            if ones > 1 {
-                word.store(0, Relaxed);
-                four_bits(bits, first, sizes, top);
-            } else if ones != 0 {
-                word.store(0, Relaxed);
-                one_bit(bits, low_lane(first), size, top);
-            }
-            top = top.sub(ones);
-            left -= ones;
-            first = _mm256_add_epi64(first, step);
-            index += 1;
-        }
-        while left != 0 && index < local.len() {
-            let word = local.get_unchecked(index);
-            let mut bits = word.load(Relaxed);
-            while bits != 0 && left != 0 {
-                bits = one_bit(bits, low_lane(first), size, top);
+            if ones.wrapping_sub(2) <= 2 {
+                (*at).store(0, Relaxed);
+                let (four, _) = four_bits(bits, first, sizes);
+                _mm256_storeu_si256(top.sub(4).cast(), four);
+                top = top.sub(ones);
+                left -= ones;
+            } else if ones == 1 {
+                (*at).store(0, Relaxed);
                 top = top.sub(1);
                 left -= 1;
-            }
-            word.store(bits, Relaxed);
-            if bits != 0 {
-                break;
+                one_bit(bits, first, size, top);
+            } else if ones != 0 {
+                return expand_words(at, end, left, low_lane(first), size, top);
             }
             first = _mm256_add_epi64(first, step);
-            index += 1;
+            at = at.add(1);
+        }
+        last_few(at, end, left, first, sizes, top)
+    }
+}
+
+/// The end of `expand`: up to three bits more.
+///
+/// # Safety
+/// Those of `Engine::expand`; `left` is less than 4.
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn last_few(
+    mut at: *const AtomicU64,
+    end: *const AtomicU64,
+    mut left: usize,
+    mut first: __m256i,
+    sizes: __m256i,
+    mut top: *mut *mut u8,
+) -> Rest {
+    // SAFETY: words are read below end only; `left` slots below top are still the caller's to write.
+    unsafe {
+        while left != 0 && at != end {
+            let bits = (*at).load(Relaxed);
+            if bits != 0 {
+                let (four, _) = four_bits(bits, first, sizes);
+                let n = (bits.count_ones() as usize).min(left);
+                store_few(four, n, top);
+                let rest = bits & !_pdep_u64(_bzhi_u64(!0, n as u32), bits);
+                (*at).store(rest, Relaxed);
+                top = top.sub(n);
+                left -= n;
+                if rest != 0 {
+                    break;
+                }
+            }
+            first = _mm256_add_epi64(first, _mm256_slli_epi64(sizes, 6));
+            at = at.add(1);
         }
     }
-    Expanded { taken: k - left, next_word: index }
+    Rest { left, at }
+}
+
+/// `expand`, word by word: `first` is the address of the first bit of the word at `at`, the next pointer goes below
+/// `top`.
+///
+/// # Safety
+/// Those of `Engine::expand`.
+#[inline(never)]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+unsafe fn expand_words(
+    mut at: *const AtomicU64,
+    end: *const AtomicU64,
+    k: usize,
+    first: usize,
+    size: usize,
+    top: *mut *mut u8,
+) -> Rest {
+    let bottom = top.wrapping_sub(k);
+    let mut left = k;
+    let sizes = _mm256_set1_epi64x(size as i64);
+    let step = _mm256_slli_epi64(sizes, 6);
+    let mut first = _mm256_set1_epi64x(first as i64);
+    // SAFETY: words are read below end only; `left` slots from bottom on are still the caller's to write, and each way
+    // below writes no others.
+    unsafe {
+        while left >= 4 && at != end {
+            let bits = (*at).load(Relaxed);
+            let mut n = bits.count_ones() as usize;
+            if n.wrapping_sub(2) <= 2 {
+                (*at).store(0, Relaxed);
+                let (four, _) = four_bits(bits, first, sizes);
+                _mm256_storeu_si256(bottom.add(left).sub(4).cast(), four);
+                left -= n;
+            } else if n == 1 {
+                (*at).store(0, Relaxed);
+                left -= 1;
+                one_bit(bits, first, size, bottom.add(left));
+            } else if n != 0 {
+                let mut take = bits;
+                if n > left {
+                    take = _pdep_u64(_bzhi_u64(!0, left as u32), bits);
+                    n = left;
+                }
+                (*at).store(bits ^ take, Relaxed);
+                let low = low_lane(first);
+                if n > SPARSE && within(low, size) {
+                    dense(take, low, size, bottom, left, left - n);
+                } else {
+                    sparse(take, n, first, sizes, bottom.add(left), left);
+                }
+                left -= n;
+                if bits != take {
+                    return Rest { left, at };
+                }
+            }
+            first = _mm256_add_epi64(first, step);
+            at = at.add(1);
+        }
+        last_few(at, end, left, first, sizes, bottom.add(left))
+    }
 }
 
 /// The lowest lane.
@@ -151,131 +252,94 @@ fn low_lane(v: __m256i) -> usize {
     _mm_cvtsi128_si64(_mm256_castsi256_si128(v)) as usize
 }
 
-/// `expand`, word by word. The next pointer goes below `bottom + left`.
+/// Writes the address of the lowest bit to a slot.
 ///
 /// # Safety
-/// Those of `Engine::expand`.
-#[inline(never)]
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-unsafe fn expand_words(
-    local: &[AtomicU64],
-    from_word: usize,
-    k: usize,
-    base: usize,
-    size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
-    let bottom = out_top.wrapping_sub(k);
-    let mut left = k;
-    let mut index = from_word;
-    let mut first = base.wrapping_add(from_word.wrapping_mul(64).wrapping_mul(size));
-    // SAFETY: index is below the length; the slots from bottom to bottom + left are the caller's to write.
-    unsafe {
-        while left != 0 && index < local.len() {
-            let word = local.get_unchecked(index);
-            let bits = word.load(Relaxed);
-            if bits != 0 {
-                let ones = bits.count_ones() as usize;
-                let (rest, still) = if ones > SPARSE {
-                    dense(bits, first, size, bottom, left)
-                } else {
-                    sparse(bits, ones, first, size, bottom, left)
-                };
-                word.store(rest, Relaxed);
-                left = still;
-                if rest != 0 {
-                    break;
-                }
-            }
-            index += 1;
-            first = first.wrapping_add(64 * size);
-        }
-    }
-    Expanded { taken: k - left, next_word: index }
-}
-
-/// Writes the addresses of the lowest four bits below `top`, whether there are so many or not (what is not a bit is
-/// overwritten later); returns the other bits.
-///
-/// The four bit numbers travel in one register to be multiplied at once: scalar multiplication competes with `tzcnt`
-/// for the same port.
-///
-/// # Safety
-/// Four slots below `top` are the caller's to write.
+/// The slot is the caller's to write.
 #[inline]
 #[target_feature(enable = "avx2,bmi1")]
-pub(super) unsafe fn four_bits(
-    mut bits: u64,
-    first: __m256i,
-    sizes: __m256i,
-    top: *mut *mut u8,
-) -> u64 {
-    let mut packed = _tzcnt_u64(bits);
-    for _ in 1..4 {
-        bits = _blsr_u64(bits);
-        packed = packed << 16 | _tzcnt_u64(bits);
-    }
-    let numbers = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128(packed.cast_signed()));
-    let addresses = _mm256_add_epi64(_mm256_mul_epu32(numbers, sizes), first);
-    // SAFETY: the four slots.
-    unsafe { _mm256_storeu_si256(top.sub(4).cast(), addresses) };
-    _blsr_u64(bits)
-}
-
-/// Writes the address of the lowest bit below `top`; returns the other bits.
-///
-/// # Safety
-/// A slot below `top` is the caller's to write.
-#[inline]
-#[target_feature(enable = "bmi1")]
-pub(super) unsafe fn one_bit(bits: u64, first: usize, size: usize, top: *mut *mut u8) -> u64 {
-    let address = first.wrapping_add(_tzcnt_u64(bits) as usize * size);
+pub(super) unsafe fn one_bit(bits: u64, first: __m256i, size: usize, slot: *mut *mut u8) {
+    let address = low_lane(first).wrapping_add((_tzcnt_u64(bits) as usize).wrapping_mul(size));
     // SAFETY: the slot.
-    unsafe { top.sub(1).write(pointer(address)) };
-    _blsr_u64(bits)
+    unsafe { slot.write(pointer(address)) };
 }
 
-/// A word of `ones` bits four by four, and bit by bit to the last slot. Returns the bits and the slots that are left.
+/// The addresses of the lowest four bits, the lowest in the highest lane, whether there are so many or not; and the
+/// other bits.
+#[inline]
+#[target_feature(enable = "avx2,bmi1")]
+pub(super) fn four_bits(mut bits: u64, first: __m256i, sizes: __m256i) -> (__m256i, u64) {
+    let mut next = || {
+        let number = _tzcnt_u64(bits).cast_signed();
+        bits = _blsr_u64(bits);
+        number
+    };
+    let (a, b, c, d) = (next(), next(), next(), next());
+    let numbers = _mm256_set_epi64x(a, b, c, d);
+    (_mm256_add_epi64(_mm256_mul_epu32(numbers, sizes), first), bits)
+}
+
+/// Stores the highest `n` (0 to 4) lanes below `top`.
 ///
 /// # Safety
-/// `left` slots from `bottom` on are the caller's to write.
+/// So many slots below `top` are the caller's to write.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store_few(four: __m256i, n: usize, top: *mut *mut u8) {
+    // SAFETY: n is at most 4, so four entries follow; the mask has no lane but the caller's.
+    unsafe {
+        let mask = _mm256_loadu_si256(HIGHEST.as_ptr().add(4 + n).cast());
+        _mm256_maskstore_epi64(top.wrapping_sub(4).cast(), mask, four);
+    }
+}
+
+/// A word of few bits by fours; `left` slots below `top` may be written.
+///
+/// # Safety
+/// `n` is the number of bits and at most `left`, the slots are the caller's to write.
 #[inline]
 #[target_feature(enable = "avx2,bmi1")]
 unsafe fn sparse(
     mut bits: u64,
-    ones: usize,
-    first: usize,
-    size: usize,
-    bottom: *mut *mut u8,
-    mut left: usize,
-) -> (u64, usize) {
-    let sizes = _mm256_set1_epi64x(size as i64);
-    let all = _mm256_set1_epi64x(first as i64);
-    let mut fours = ones.min(left) / 4;
-    // SAFETY: left counts the slots; four are written only where four are left.
+    n: usize,
+    first: __m256i,
+    sizes: __m256i,
+    mut top: *mut *mut u8,
+    left: usize,
+) {
+    // SAFETY: four are stored where four are left.
     unsafe {
-        while fours != 0 {
-            bits = four_bits(bits, all, sizes, bottom.add(left));
-            left -= 4;
-            fours -= 1;
-        }
-        if bits != 0 && left >= 4 {
-            four_bits(bits, all, sizes, bottom.add(left));
-            return (0, left - ones % 4);
-        }
-        while bits != 0 && left != 0 {
-            bits = one_bit(bits, first, size, bottom.add(left));
-            left -= 1;
+        let bottom = top.sub(left);
+        let to = top.sub(n);
+        loop {
+            let (four, rest) = four_bits(bits, first, sizes);
+            if top.offset_from(bottom) < 4 {
+                store_few(four, top.offset_from(bottom) as usize, top);
+                return;
+            }
+            top = top.sub(4);
+            _mm256_storeu_si256(top.cast(), four);
+            if top <= to {
+                return;
+            }
+            bits = rest;
         }
     }
-    (bits, left)
 }
 
-/// A word of many bits, by rows and by bytes. Returns the bits and the slots that are left.
+/// Whether the 64 blocks from `first` on lie within 4 GiB that share the upper half of their addresses.
+#[inline(always)]
+fn within(first: usize, size: usize) -> bool {
+    (first ^ first.wrapping_add(size.wrapping_mul(63))) >> 32 == 0
+}
+
+/// A word of many bits, by bytes: the table says where each of eight addresses goes, whether the byte has its bit or
+/// not; what is not one is overwritten later. Only the lower halves are computed and moved about.
 ///
 /// # Safety
-/// `left` slots from `bottom` on are the caller's to write.
-#[inline(never)]
+/// `left` slots from `bottom` on are the caller's to write, and there are `left - until` bits. No address of the word's
+/// 64 blocks differs from `first` in its upper half.
+#[inline]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 unsafe fn dense(
     mut bits: u64,
@@ -283,36 +347,61 @@ unsafe fn dense(
     size: usize,
     bottom: *mut *mut u8,
     mut left: usize,
-) -> (u64, usize) {
-    // SAFETY: left counts the slots that may still be written, and each way below writes no more.
+    until: usize,
+) {
+    let sizes = _mm256_set1_epi32(size as i32);
+    let lanes = _mm256_mullo_epi32(sizes, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    let mut eight = _mm256_add_epi32(_mm256_set1_epi32(first as i32), lanes);
+    let step = _mm256_slli_epi32(sizes, 3);
+    let upper = _mm256_set1_epi32((first >> 32) as i32);
+    // SAFETY: eight slots are written where eight are left, otherwise so many through masks; the table has an entry of
+    // eight bytes for every byte.
     unsafe {
-        loop {
-            let skip = _tzcnt_u64(bits) as usize;
-            let row = _tzcnt_u64(!(bits >> skip)) as usize;
-            if row < RAMP {
-                return bytes(bits, first, size, bottom, left);
+        let next = |bits: u64| {
+            let entry = BITS_OF_BYTE.as_ptr().add(usize::from(bits as u8));
+            (
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(entry.cast())),
+                (bits as u8).count_ones() as usize,
+            )
+        };
+        if left >= 8 && left != until {
+            let mut spare = left - 8;
+            loop {
+                let (order, ones) = next(bits);
+                let lower = _mm256_permutevar8x32_epi32(eight, order);
+                let to = bottom.add(spare);
+                _mm256_storeu_si256(to.add(4).cast(), _mm256_unpackhi_epi32(lower, upper));
+                _mm256_storeu_si256(to.cast(), _mm256_unpacklo_epi32(lower, upper));
+                eight = _mm256_add_epi32(eight, step);
+                bits >>= 8;
+                let borrow;
+                (spare, borrow) = spare.overflowing_sub(ones);
+                if borrow || (until != 0 && bits == 0) {
+                    break;
+                }
             }
-            let n = row.min(left);
-            ramp(first.wrapping_add(skip * size), size, n, bottom.add(left));
-            left -= n;
-            bits &= !(!0u64 >> (64 - n) << skip);
-            if left == 0 || bits == 0 {
-                return (bits, left);
-            }
+            left = spare.wrapping_add(8);
+        }
+        while left != until {
+            let (order, ones) = next(bits);
+            let lower = _mm256_permutevar8x32_epi32(eight, order);
+            let to = bottom.add(left);
+            let mask = HIGHEST.as_ptr().add(left);
+            let (low, high) =
+                (_mm256_loadu_si256(mask.cast()), _mm256_loadu_si256(mask.add(4).cast()));
+            let (low_four, high_four) =
+                (_mm256_unpacklo_epi32(lower, upper), _mm256_unpackhi_epi32(lower, upper));
+            _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), high, high_four);
+            _mm256_maskstore_epi64(to.wrapping_sub(8).cast(), low, low_four);
+            eight = _mm256_add_epi32(eight, step);
+            left -= ones;
+            bits >>= 8;
         }
     }
 }
 
-/// The masks of the highest 0 to 4 lanes, overlapping.
-static HIGHEST: [i64; 8] = [0, 0, 0, 0, -1, -1, -1, -1];
-
-/// The mask of the highest `n` (0 to 4) lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn highest(n: usize) -> __m256i {
-    // SAFETY: n is at most 4, so four entries follow.
-    unsafe { _mm256_loadu_si256(HIGHEST.as_ptr().add(n.min(4)).cast()) }
-}
+/// The masks of the highest 0 to 8 of eight lanes, overlapping.
+static HIGHEST: [i64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1];
 
 /// Writes `n` addresses, `from` and up by `size`, below `top`.
 ///
@@ -327,7 +416,7 @@ unsafe fn ramp(from: usize, size: usize, n: usize, top: *mut *mut u8) {
     let mut four = _mm256_add_epi64(_mm256_set1_epi64x(from as i64), lanes);
     let mut next = _mm256_add_epi64(four, step);
     let mut to = top;
-    // SAFETY: whole vectors below top, n / 4 of them, then the n % 4 slots below those: the mask has no other lane.
+    // SAFETY: whole vectors below top, n / 4 of them, then the n % 4 slots below those.
     unsafe {
         if n >= 8 {
             // A loop in assembly, so that it stays one: unrolled further it costs more than it saves.
@@ -353,59 +442,6 @@ unsafe fn ramp(from: usize, size: usize, n: usize, top: *mut *mut u8) {
             _mm256_storeu_si256(to.cast(), four);
             four = next;
         }
-        _mm256_maskstore_epi64(to.wrapping_sub(4).cast(), highest(n % 4), four);
+        store_few(four, n % 4, to);
     }
-}
-
-/// A word by its bytes: the table gives eight bit numbers, whether the byte has them or not; what is not one is
-/// overwritten later. Returns the bits and the slots that are left.
-///
-/// # Safety
-/// `left` slots from `bottom` on are the caller's to write.
-#[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-unsafe fn bytes(
-    mut bits: u64,
-    first: usize,
-    size: usize,
-    bottom: *mut *mut u8,
-    mut left: usize,
-) -> (u64, usize) {
-    let sizes = _mm256_set1_epi64x(size as i64);
-    let step = _mm256_slli_epi64(sizes, 3);
-    let mut origin = _mm256_set1_epi64x(first as i64);
-    let mut done = 0;
-    // SAFETY: eight slots are written where eight are left, otherwise so many through masks; the table has an entry of
-    // eight bytes for every byte.
-    unsafe {
-        while bits != 0 && left != 0 {
-            let byte = bits as u8;
-            let ones = byte.count_ones() as usize;
-            let entry: *const u8 = BITS_OF_BYTE.as_ptr().add(usize::from(byte)).cast();
-            let low = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.cast::<i32>().read()));
-            let high = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(entry.add(4).cast::<i32>().read()));
-            let low = _mm256_add_epi64(_mm256_mul_epu32(low, sizes), origin);
-            let high = _mm256_add_epi64(_mm256_mul_epu32(high, sizes), origin);
-            let top = bottom.add(left);
-            if left >= 8 {
-                _mm256_storeu_si256(top.sub(4).cast(), high);
-                _mm256_storeu_si256(top.sub(8).cast(), low);
-            } else {
-                _mm256_maskstore_epi64(top.wrapping_sub(4).cast(), highest(left), high);
-                let below = highest(left.saturating_sub(4));
-                _mm256_maskstore_epi64(top.wrapping_sub(8).cast(), below, low);
-                if ones > left {
-                    // The entry also tells which bit was the last taken.
-                    let last = entry.add(8 - left).read();
-                    return ((bits & (!1 << last)) << done, 0);
-                }
-            }
-            origin = _mm256_add_epi64(origin, step);
-            left -= ones;
-            bits >>= 8;
-            done += 8;
-        }
-    }
-    // done is 64 only when no bits are left.
-    (bits << (done & 63), left)
 }

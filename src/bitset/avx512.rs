@@ -1,6 +1,6 @@
 //! The AVX-512 backend: eight words to the vector, sixty-four to the step.
 //! The searches are those of `search` and `vector_run`; what has no common shape is in `avx512_batch`.
-//! `engine` calls it with a token that proves F, BW, DQ, VL, VBMI, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4 and later).
+//! `engine` calls it with a token that proves F, BW, DQ, VL, IFMA, VBMI, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4 and later).
 
 use core::arch::asm;
 use core::arch::x86_64::*;

@@ -7,8 +7,9 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::avx2_expand::{four_bits, one_bit};
 use super::dispatch::HaveAvx512;
+use super::expand::Rest;
 use super::vector::Vector;
-use super::{BATCH, Expanded, Located, Spacing, scalar};
+use super::{BATCH, Located, Spacing, scalar};
 
 /// How many bits are set.
 #[inline(always)]
@@ -38,161 +39,179 @@ fn count_featured(words: &[AtomicU64]) -> usize {
 #[inline(always)]
 pub(super) unsafe fn expand(
     _: HaveAvx512,
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
+    top: *mut *mut u8,
+) -> Rest {
     // SAFETY: the token proves the features; the rest is the caller's promise.
-    unsafe { expand_featured(local, from_word, k, base, size, out_top) }
+    unsafe { expand_featured(words, k, base, size, top) }
+}
+
+/// A vector in memory, in one cache line.
+#[repr(align(64))]
+struct Line([u8; 64]);
+
+impl Line {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(&self) -> __m512i {
+        // SAFETY: 64 bytes at a multiple of 64.
+        unsafe { _mm512_load_si512(self.0.as_ptr().cast()) }
+    }
 }
 
 /// The numbers 0 to 63.
-static NUMBERS: [u8; 64] = {
+static NUMBERS: Line = {
     let mut numbers = [0; 64];
     let mut i = 0;
     while i < 64 {
         numbers[i] = i as u8;
         i += 1;
     }
-    numbers
+    Line(numbers)
 };
-
-/// The lowest byte of each 64-bit lane.
-const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
 
 /// Byte permutations that spread the next eight bytes over the lanes, the first into the highest lane. The other bytes
 /// come from byte 63, which is 0 where no more than 63 bits were packed.
-static TURNED: [[u8; 64]; 4] = {
-    let mut turned = [[63; 64]; 4];
+static TURNED: [Line; 8] = {
+    let mut turned = [const { Line([63; 64]) }; 8];
     let mut i = 0;
-    while i < 32 {
-        turned[i / 8][8 * (7 - i % 8)] = i as u8;
+    while i < 64 {
+        turned[i / 8].0[8 * (7 - i % 8)] = i as u8;
         i += 1;
     }
     turned
 };
 
-/// `expand`: at once where the first word has enough bits.
+/// `expand`: over the empty words at the beginning, then at once where the first word has enough bits.
 ///
 /// Its bit numbers are compressed to the front; of them eight at a time, turned round so that the lowest comes into the
-/// highest lane, become 64-bit lanes by one byte permutation.
+/// highest lane, become 64-bit lanes by one byte permutation, and addresses by one multiplication and addition.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt"
+)]
 unsafe fn expand_featured(
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
-    if let Some(word) = local.get(from_word)
-        && k <= 32
-    {
-        let bits = word.load(Relaxed);
-        if bits.count_ones() as usize >= k {
-            let take = _pdep_u64(_bzhi_u64(!0, k as u32), bits);
-            word.store(bits ^ take, Relaxed);
-            let first = base.wrapping_add((from_word * 64).wrapping_mul(size));
-            let (first, sizes) = (_mm512_set1_epi64(first as i64), _mm512_set1_epi64(size as i64));
-            // SAFETY: reads the tables; writes whole vectors of eight slots where there are more than eight, and the
-            // last one to eight through a mask.
-            unsafe {
-                let numbers = _mm512_loadu_si512(NUMBERS.as_ptr().cast());
-                let packed = _mm512_maskz_compress_epi8(take, numbers);
-                let eight = |i: usize| {
-                    let from = _mm512_loadu_si512(TURNED.as_ptr().add(i).cast());
-                    let lanes = _mm512_permutexvar_epi8(from, packed);
-                    _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first)
-                };
-                let last = |i: usize| {
-                    let mask = (0xff00u32 >> (k - 8 * i)) as __mmask8;
-                    let to = out_top.wrapping_sub(8 + 8 * i).cast();
-                    _mm512_mask_storeu_epi64(to, mask, eight(i));
-                };
-                if k <= 8 {
-                    last(0);
+    top: *mut *mut u8,
+) -> Rest {
+    let range = words.as_ptr_range();
+    let (mut at, end) = (range.start, range.end);
+    // SAFETY: vectors and words are read below end only; the tables are read; what is written are k slots: whole
+    // vectors of eight where there are more than eight, and the last one to eight through a mask.
+    unsafe {
+        while (end as usize) - (at as usize) >= 64 && !<__m512i as Vector>::load(at).any() {
+            at = at.add(8);
+        }
+        let bits = loop {
+            if at == end {
+                return Rest { left: k, at };
+            }
+            let bits = (*at).load(Relaxed);
+            if bits != 0 {
+                break bits;
+            }
+            at = at.add(1);
+        };
+        let skipped = (at as usize) - (range.start as usize);
+        let first = base.wrapping_add((skipped * 8).wrapping_mul(size));
+        if k > 32 || (bits.count_ones() as usize) < k {
+            return expand_words(at, end, k, first, size, top);
+        }
+        let take = _pdep_u64(_bzhi_u64(!0, k as u32), bits);
+        (*at).store(bits ^ take, Relaxed);
+        let (first, sizes) = (_mm512_set1_epi64(first as i64), _mm512_set1_epi64(size as i64));
+        let packed = _mm512_maskz_compress_epi8(take, NUMBERS.load());
+        let eight = |i: usize| {
+            let lanes = _mm512_permutexvar_epi8(TURNED[i].load(), packed);
+            _mm512_madd52lo_epu64(first, lanes, sizes)
+        };
+        let last = |i: usize| {
+            let mask = (0xff00u32 >> (k - 8 * i)) as __mmask8;
+            let to = top.wrapping_sub(8 + 8 * i).cast();
+            _mm512_mask_storeu_epi64(to, mask, eight(i));
+        };
+        if k <= 8 {
+            last(0);
+        } else {
+            _mm512_storeu_si512(top.sub(8).cast(), eight(0));
+            if k <= 16 {
+                last(1);
+            } else {
+                _mm512_storeu_si512(top.sub(16).cast(), eight(1));
+                if k <= 24 {
+                    last(2);
                 } else {
-                    _mm512_storeu_si512(out_top.sub(8).cast(), eight(0));
-                    if k <= 16 {
-                        last(1);
-                    } else {
-                        _mm512_storeu_si512(out_top.sub(16).cast(), eight(1));
-                        if k <= 24 {
-                            last(2);
-                        } else {
-                            _mm512_storeu_si512(out_top.sub(24).cast(), eight(2));
-                            last(3);
-                        }
-                    }
+                    _mm512_storeu_si512(top.sub(24).cast(), eight(2));
+                    last(3);
                 }
             }
-            return Expanded { taken: k, next_word: from_word };
         }
+        Rest { left: 0, at }
     }
-    // SAFETY: the caller's promise.
-    unsafe { expand_words(local, from_word, k, base, size, out_top) }
 }
 
-/// `expand`, word by word. The next pointer goes below `bottom + left`.
+/// `expand`, word by word: `first` is the address of the first bit of the word at `at`, the next pointer goes below
+/// `top`.
 ///
 /// # Safety
 /// Those of `Engine::expand`.
 #[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt"
+)]
 unsafe fn expand_words(
-    local: &[AtomicU64],
-    from_word: usize,
+    mut at: *const AtomicU64,
+    end: *const AtomicU64,
     k: usize,
-    base: usize,
+    first: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
-    // SAFETY: reads the 64 bytes of the table.
-    let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
-    let turned = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    top: *mut *mut u8,
+) -> Rest {
+    let numbers = NUMBERS.load();
     let sizes = _mm512_set1_epi64(size as i64);
-    let bottom = out_top.wrapping_sub(k);
+    let step = _mm512_slli_epi64(sizes, 6);
+    let mut first = _mm512_set1_epi64(first as i64);
+    let bottom = top.wrapping_sub(k);
     let mut left = k;
-    let mut index = from_word;
-    let mut first = base.wrapping_add(from_word.wrapping_mul(64).wrapping_mul(size));
-    while left != 0 && index < local.len() {
-        // SAFETY: index is below the length; what is written are `ones` slots below bottom + left, which is at most
-        // left: single ones, whole vectors of eight, or a vector through a mask.
-        unsafe {
-            let word = local.get_unchecked(index);
-            let bits = word.load(Relaxed);
+    // SAFETY: words are read below end only; what is written are slots below bottom + left, which is at most left:
+    // whole vectors of eight where so many are left, otherwise through a mask.
+    unsafe {
+        while left != 0 && at != end {
+            let bits = (*at).load(Relaxed);
             let mut ones = bits.count_ones() as usize;
             if ones == 1 {
-                word.store(0, Relaxed);
-                one_bit(bits, first, size, bottom.add(left));
+                (*at).store(0, Relaxed);
                 left -= 1;
+                one_bit(bits, _mm512_castsi512_si256(first), size, bottom.add(left));
             } else if ones <= 4 && left >= 4 {
                 // Cheaper than packing; what is not a bit is overwritten later.
-                word.store(0, Relaxed);
-                let first = _mm256_set1_epi64x(first as i64);
-                four_bits(bits, first, _mm512_castsi512_si256(sizes), bottom.add(left));
+                (*at).store(0, Relaxed);
+                let (first, sizes) = (_mm512_castsi512_si256(first), _mm512_castsi512_si256(sizes));
+                let (four, _) = four_bits(bits, first, sizes);
+                _mm256_storeu_si256(bottom.add(left).sub(4).cast(), four);
                 left -= ones;
             } else if ones != 0 {
                 let mut take = bits;
                 if ones > left {
-                    take = _pdep_u64(!0 >> (64 - left), bits);
+                    take = _pdep_u64(_bzhi_u64(!0, left as u32), bits);
                     ones = left;
                 }
-                word.store(bits ^ take, Relaxed);
-                let mut top = bottom.add(left);
+                (*at).store(bits ^ take, Relaxed);
+                let mut top = bottom.wrapping_add(left);
                 left -= ones;
-                let first = _mm512_set1_epi64(first as i64);
-                let mut from = turned;
                 let packed = _mm512_maskz_compress_epi8(take, numbers);
-                loop {
-                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, from, packed);
-                    let addresses = _mm512_add_epi64(_mm512_mul_epu32(lanes, sizes), first);
+                for order in &TURNED {
+                    let order = order.load();
+                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, order, packed);
+                    let addresses = _mm512_madd52lo_epu64(first, lanes, sizes);
                     top = top.wrapping_sub(8);
                     if ones <= 8 {
                         let mask = (0xff00u32 >> ones) as __mmask8;
@@ -201,18 +220,20 @@ unsafe fn expand_words(
                     }
                     _mm512_storeu_si512(top.cast(), addresses);
                     ones -= 8;
-                    from = _mm512_add_epi64(from, _mm512_set1_epi64(8));
                 }
                 if bits != take {
                     break;
                 }
             }
+            first = _mm512_add_epi64(first, step);
+            at = at.add(1);
         }
-        index += 1;
-        first = first.wrapping_add(64 * size);
     }
-    Expanded { taken: k - left, next_word: index }
+    Rest { left, at }
 }
+
+/// The lowest byte of each 64-bit lane.
+const LOW_BYTES: u64 = 0x0101_0101_0101_0101;
 
 /// Finds unit and index of each pointer: see `Engine::locate`.
 ///

@@ -12,7 +12,7 @@ pub enum Backend {
     Scalar = 1,
     /// x86-64 with AVX2, BMI1, BMI2 and POPCNT: four words to the vector.
     Avx2 = 2,
-    /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VPOPCNTDQ: eight words to the vector.
+    /// x86-64 with AVX-512 F, BW, DQ, VL, IFMA, VBMI, VBMI2 and VPOPCNTDQ: eight words to the vector.
     Avx512 = 3,
     /// aarch64: two words to the vector. Every such CPU has it.
     Neon = 4,
@@ -176,6 +176,7 @@ mod tokens {
         "avx512bw",
         "avx512dq",
         "avx512vl",
+        "avx512ifma",
         "avx512vbmi",
         "avx512vbmi2",
         "avx512vpopcntdq"

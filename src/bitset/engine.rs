@@ -299,8 +299,14 @@ impl Engine {
         size: usize,
         out_top: *mut *mut u8,
     ) -> Expanded {
+        let Some(words) = local.get(from_word..) else {
+            return Expanded { taken: 0, next_word: from_word };
+        };
+        let first = base.wrapping_add((from_word * 64).wrapping_mul(size));
         // SAFETY: the caller's promise is the backend's condition.
-        unsafe { on!(self, expand(local, from_word, k, base, size, out_top)) }
+        let rest = unsafe { on!(self, expand(words, k, first, size, out_top)) };
+        let next_word = (rest.at.addr() - local.as_ptr().addr()) / size_of::<AtomicU64>();
+        Expanded { taken: k - rest.left, next_word }
     }
 
     /// Finds where `k` pointers of one size class lie: see [`Located`].

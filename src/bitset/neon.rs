@@ -7,8 +7,9 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveNeon;
+use super::expand::Rest;
 use super::vector::{Vector, entries};
-use super::{BATCH, Expanded, Located, Spacing, scalar, search, vector_run};
+use super::{BATCH, Located, Spacing, scalar, search, vector_run};
 
 entries!(HaveNeon, uint64x2_t, "neon");
 
@@ -254,15 +255,14 @@ pub(super) fn count(_: HaveNeon, words: &[AtomicU64]) -> usize {
 #[inline(always)]
 pub(super) unsafe fn expand(
     _: HaveNeon,
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
+    top: *mut *mut u8,
+) -> Rest {
     // SAFETY: the caller's promise.
-    unsafe { scalar::expand(local, from_word, k, base, size, out_top) }
+    unsafe { scalar::expand(words, k, base, size, top) }
 }
 
 /// Finds unit and index of each pointer: see `Engine::locate`.

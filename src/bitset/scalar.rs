@@ -4,8 +4,8 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use super::expand::pointer;
-use super::{BATCH, Expanded, Located, Spacing, run};
+use super::expand::{Rest, pointer};
+use super::{BATCH, Located, Spacing, run};
 
 /// The bit of the first non-zero word, the words taken one by one.
 #[inline]
@@ -158,36 +158,37 @@ pub(super) fn all_set_or(a: &[AtomicU64], b: &[AtomicU64]) -> bool {
 /// # Safety
 /// Those of `Engine::expand`.
 pub(super) unsafe fn expand(
-    local: &[AtomicU64],
-    from_word: usize,
+    words: &[AtomicU64],
     k: usize,
     base: usize,
     size: usize,
-    out_top: *mut *mut u8,
-) -> Expanded {
-    let mut taken = 0;
-    let mut index = from_word;
-    while taken < k
-        && let Some(word) = local.get(index)
-    {
+    top: *mut *mut u8,
+) -> Rest {
+    let (mut left, mut first, mut slot) = (k, base, top);
+    for word in words {
+        if left == 0 {
+            return Rest { left, at: word };
+        }
         let mut bits = word.load(Relaxed);
         if bits != 0 {
-            let first = base.wrapping_add((index * 64).wrapping_mul(size));
-            while bits != 0 && taken < k {
+            while bits != 0 && left != 0 {
                 let address = first.wrapping_add(bits.trailing_zeros() as usize * size);
                 bits &= bits - 1;
-                taken += 1;
-                // SAFETY: taken is 1 to k, and the k slots below out_top are the caller's to write.
-                unsafe { out_top.sub(taken).write(pointer(address)) };
+                left -= 1;
+                // SAFETY: one of the k slots below top, which are the caller's to write.
+                unsafe {
+                    slot = slot.sub(1);
+                    slot.write(pointer(address));
+                }
             }
             word.store(bits, Relaxed);
             if bits != 0 {
-                break;
+                return Rest { left, at: word };
             }
         }
-        index += 1;
+        first = first.wrapping_add(size.wrapping_mul(64));
     }
-    Expanded { taken, next_word: index }
+    Rest { left, at: words.as_ptr_range().end }
 }
 
 /// Finds unit and index of each pointer: see `Engine::locate`.

@@ -158,7 +158,13 @@ impl Runner {
 
     /// Takes k bits: the pointers, the words left, the place to go on from, nothing written outside k slots.
     pub(crate) fn expand(&self, words: &[u64], from_word: usize, k: usize, size: usize) {
-        let base = 0x7f12_3456_0000_u64 as usize;
+        // The second base lies shortly before a multiple of 4 GiB.
+        for base in [0x7f12_3456_0000_u64, 0x7f12_ffff_fa00] {
+            self.expand_from(words, from_word, k, base as usize, size);
+        }
+    }
+
+    fn expand_from(&self, words: &[u64], from_word: usize, k: usize, base: usize, size: usize) {
         let mut left = Bits::of_words(words);
         let taken = left.take(from_word, k);
         for engine in &self.engines {

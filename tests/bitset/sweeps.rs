@@ -189,6 +189,14 @@ fn expanding() {
             runner.expand(&[!word, word], 0, 31, 48);
         }
     }
+    // Empty words at the beginning, and nothing else.
+    for empty in 0..80 {
+        let mut words = vec![0; empty];
+        runner.expand(&words, random.below(empty + 1), 31, 64);
+        words.extend([1 << (empty % 64), !0, 0, 0x8421]);
+        runner.expand(&words, random.below(empty + 1), empty % 40, 64);
+        runner.expand(&words, 0, 80, 48);
+    }
     runner.expand(&[1, 2, 3], usize::MAX / 64, 5, 16);
 }
 
