@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::avx2_expand::{four_bits, one_bit};
+use super::avx2_expand::{four_bits, singles};
 use super::dispatch::HaveAvx512;
 use super::expand::Rest;
 use super::vector::Vector;
@@ -75,10 +75,10 @@ static NUMBERS: Line = {
 
 /// Byte permutations that spread the next eight bytes over the lanes, the first into the highest lane. The other bytes
 /// come from byte 63, which is 0 where no more than 63 bits were packed.
-static TURNED: [Line; 8] = {
-    let mut turned = [const { Line([63; 64]) }; 8];
+static TURNED: [Line; 4] = {
+    let mut turned = [const { Line([63; 64]) }; 4];
     let mut i = 0;
-    while i < 64 {
+    while i < 32 {
         turned[i / 8].0[8 * (7 - i % 8)] = i as u8;
         i += 1;
     }
@@ -176,6 +176,7 @@ unsafe fn expand_words(
     top: *mut *mut u8,
 ) -> Rest {
     let numbers = NUMBERS.load();
+    let first_eight = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
     let sizes = _mm512_set1_epi64(size as i64);
     let step = _mm512_slli_epi64(sizes, 6);
     let mut first = _mm512_set1_epi64(first as i64);
@@ -187,10 +188,12 @@ unsafe fn expand_words(
         while left != 0 && at != end {
             let bits = (*at).load(Relaxed);
             let mut ones = bits.count_ones() as usize;
-            if ones == 1 {
-                (*at).store(0, Relaxed);
-                left -= 1;
-                one_bit(bits, _mm512_castsi512_si256(first), size, bottom.add(left));
+            if ones <= 1 {
+                let low = _mm_cvtsi128_si64(_mm512_castsi512_si128(first)) as usize;
+                let next;
+                (at, left, next) = singles(at, end, left, low, size, bottom);
+                first = _mm512_set1_epi64(next as i64);
+                continue;
             } else if ones <= 4 && left >= 4 {
                 // Cheaper than packing; what is not a bit is overwritten later.
                 (*at).store(0, Relaxed);
@@ -198,7 +201,7 @@ unsafe fn expand_words(
                 let (four, _) = four_bits(bits, first, sizes);
                 _mm256_storeu_si256(bottom.add(left).sub(4).cast(), four);
                 left -= ones;
-            } else if ones != 0 {
+            } else {
                 let mut take = bits;
                 if ones > left {
                     take = _pdep_u64(_bzhi_u64(!0, left as u32), bits);
@@ -208,9 +211,9 @@ unsafe fn expand_words(
                 let mut top = bottom.wrapping_add(left);
                 left -= ones;
                 let packed = _mm512_maskz_compress_epi8(take, numbers);
-                for order in &TURNED {
-                    let order = order.load();
-                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, order, packed);
+                let mut turned = first_eight;
+                loop {
+                    let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, turned, packed);
                     let addresses = _mm512_madd52lo_epu64(first, lanes, sizes);
                     top = top.wrapping_sub(8);
                     if ones <= 8 {
@@ -220,6 +223,7 @@ unsafe fn expand_words(
                     }
                     _mm512_storeu_si512(top.cast(), addresses);
                     ones -= 8;
+                    turned = _mm512_add_epi64(turned, _mm512_set1_epi64(8));
                 }
                 if bits != take {
                     break;

@@ -279,7 +279,8 @@ impl Engine {
     }
 
     /// Takes up to `k` of the lowest set bits of `local` from word `from_word` on: clears them and writes the address
-    /// `base + index * size` of each.
+    /// `base + index * size` of each. Empty words at the beginning are passed over as a search would, so that
+    /// nobody need search first. Reads each word from `from_word` on once, up to the one that holds the last bit taken.
     ///
     /// The pointers go *downward* from `out_top`, which is one past the first: the lowest address lies in the highest
     /// slot. Of the `k` slots below `out_top` those that were not needed hold rubbish afterwards; nothing is written

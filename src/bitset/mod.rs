@@ -55,6 +55,7 @@ cfg_if::cfg_if! {
         mod vector;
         mod vector_run;
         mod avx2;
+        mod avx2_dense;
         mod avx2_expand;
         mod avx2_locate;
         mod avx512;

@@ -130,14 +130,12 @@ pub(super) fn clear_stale(unit: u32, rows: Rows) {
 #[inline(always)]
 fn take_local(record: &Record, unit: u32, class: Class, want: usize, out: &mut Batch) {
     let local = words(&record.local, record.blocks.load(Ordering::Relaxed) as usize);
-    let engine = bitset::engine();
-    let Some(first) = engine.first_set(local) else { return };
     // SAFETY: the lock's holder is the only writer of local; the batch has room for `want` blocks;
     // every bit below `blocks` stands for a block inside the unit.
     let expanded = unsafe {
-        engine.expand(
+        bitset::engine().expand(
             local,
-            first / 64,
+            0,
             want - out.len(),
             window::address_of(unit),
             class.size(),
