@@ -66,15 +66,46 @@ macro_rules! fold4_pairs {
     }};
 }
 
-/// Two bits for each word of four vectors that is not all ones.
+/// Two bytes for each word of four vectors, in the order a01 b01 c01 d01 a23 b23 c23 d23: packing works by halves.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pack_zeros([a, b, c, d]: [__m256i; 4]) -> u64 {
-    // Two bytes a word after packing, but in the order a01 b01 c01 d01 a23 b23 c23 d23: packing works by halves.
-    let mixed = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+fn pack([a, b, c, d]: [__m256i; 4]) -> __m256i {
+    _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d))
+}
+
+/// Two bits for each word that `pack` packed and that is not all ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn zeros(packed: __m256i) -> u32 {
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    let zeros = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(mixed, order));
-    u64::from(!zeros.cast_unsigned())
+    !_mm256_movemask_epi8(_mm256_permutevar8x32_epi32(packed, order)).cast_unsigned()
+}
+
+/// All ones for each word of four vectors in memory that is 0.
+///
+/// # Safety
+/// The vectors can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn empty4(from: *const AtomicU64) -> [__m256i; 4] {
+    let (a, b, c, d);
+    // SAFETY: reads 128 bytes, which the caller covers.
+    unsafe {
+        asm!(
+            "vpcmpeqq {a}, {zero}, [{p}]",
+            "vpcmpeqq {b}, {zero}, [{p} + 32]",
+            "vpcmpeqq {c}, {zero}, [{p} + 64]",
+            "vpcmpeqq {d}, {zero}, [{p} + 96]",
+            a = out(ymm_reg) a,
+            b = out(ymm_reg) b,
+            c = out(ymm_reg) c,
+            d = lateout(ymm_reg) d,
+            zero = in(ymm_reg) _mm256_setzero_si256(),
+            p = in(reg) from,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    [a, b, c, d]
 }
 
 impl Vector for __m256i {
@@ -202,30 +233,27 @@ impl Vector for __m256i {
     #[target_feature(enable = "avx2")]
     unsafe fn lanes4([a, b, c, d]: [Self; 4]) -> u64 {
         let zero = _mm256_setzero_si256();
-        pack_zeros([a, b, c, d].map(|v| _mm256_cmpeq_epi64(v, zero)))
+        u64::from(zeros(pack([a, b, c, d].map(|v| _mm256_cmpeq_epi64(v, zero)))))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn lanes4_at(from: *const AtomicU64) -> u64 {
-        let (a, b, c, d);
-        // SAFETY: reads 128 bytes, which the caller covers.
-        unsafe {
-            asm!(
-                "vpcmpeqq {a}, {zero}, [{p}]",
-                "vpcmpeqq {b}, {zero}, [{p} + 32]",
-                "vpcmpeqq {c}, {zero}, [{p} + 64]",
-                "vpcmpeqq {d}, {zero}, [{p} + 96]",
-                a = out(ymm_reg) a,
-                b = out(ymm_reg) b,
-                c = out(ymm_reg) c,
-                d = lateout(ymm_reg) d,
-                zero = in(ymm_reg) _mm256_setzero_si256(),
-                p = in(reg) from,
-                options(nostack, preserves_flags, readonly),
-            );
+        // SAFETY: reads four vectors, which the caller covers.
+        u64::from(zeros(pack(unsafe { empty4(from) })))
+    }
+
+    /// What is packed to be tested says where, too: nothing is read twice.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn look8(from: *const AtomicU64) -> Option<usize> {
+        // SAFETY: reads eight vectors, which the caller covers.
+        let (low, high) = unsafe { (pack(empty4(from)), pack(empty4(from.add(16)))) };
+        if _mm256_movemask_epi8(_mm256_and_si256(low, high)) == -1 {
+            return None;
         }
-        pack_zeros([a, b, c, d])
+        let lanes = u64::from(zeros(low)) | u64::from(zeros(high)) << 32;
+        Some((lanes.trailing_zeros() / 2) as usize)
     }
 
     #[inline]

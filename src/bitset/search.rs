@@ -9,6 +9,11 @@ use super::vector::{Vector, first_lane, last_lane};
 /// From so many vectors on a search begins with steps of sixteen.
 const LONG: usize = 160;
 
+/// Tells the compiler to lay the branch that calls it out of the way of short bitmaps.
+#[inline]
+#[cold]
+fn out_of_line() {}
+
 /// What a forward search reads.
 ///
 /// # Safety
@@ -20,6 +25,8 @@ trait Source<V> {
     unsafe fn lanes4(&self, at: usize) -> u64;
     /// The OR of four vectors, and of the next four.
     unsafe fn eight(&self, at: usize) -> (V, V);
+    /// The first of the words of eight vectors that is not 0, as `Vector::look8` has it.
+    unsafe fn look8(&self, at: usize) -> Option<usize>;
 }
 
 /// One bitmap.
@@ -49,6 +56,12 @@ impl<V: Vector> Source<V> for Single {
     unsafe fn eight(&self, at: usize) -> (V, V) {
         // SAFETY: within the bitmap; the features are the caller's.
         unsafe { V::or8(self.0.add(at)) }
+    }
+
+    #[inline(always)]
+    unsafe fn look8(&self, at: usize) -> Option<usize> {
+        // SAFETY: within the bitmap; the features are the caller's.
+        unsafe { V::look8(self.0.add(at)) }
     }
 }
 
@@ -86,6 +99,20 @@ impl<V: Vector> Source<V> for Common {
             (V::meet4(self.0.add(at), self.1.add(at)), V::meet4(self.0.add(then), self.1.add(then)))
         }
     }
+
+    #[inline(always)]
+    unsafe fn look8(&self, at: usize) -> Option<usize> {
+        // SAFETY: within both bitmaps; the features are the caller's.
+        unsafe {
+            let (low, high): (V, V) = self.eight(at);
+            if !low.or(high).any() {
+                return None;
+            }
+            let skip = if low.any() { 0 } else { 4 * V::WORDS };
+            let lanes = <Self as Source<V>>::lanes4(self, at + skip) | V::LAST_OF_4;
+            Some(skip + (lanes.trailing_zeros() >> V::LANE_SHIFT) as usize)
+        }
+    }
 }
 
 /// The lowest set bit of the `n` words of a source; at least one vector.
@@ -93,12 +120,7 @@ impl<V: Vector> Source<V> for Common {
 /// # Safety
 /// As for `Source`, and `n >= V::WORDS`.
 #[inline(always)]
-unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> {
-    let confirm = |at: usize| {
-        // SAFETY: a lane of words that were read, so within the bitmap.
-        let word = unsafe { source.word(at) };
-        (word != 0).then(|| at * 64 + word.trailing_zeros() as usize)
-    };
+unsafe fn first<V: Vector, S: Source<V> + Copy>(source: S, n: usize) -> Option<usize> {
     let w = V::WORDS;
     let mut i = 0;
     // SAFETY: eight vectors are read where eight are left, four where four are, one where one is; the features are
@@ -106,6 +128,7 @@ unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> 
     unsafe {
         // Long stretches of nothing: sixteen vectors to the test, until one of them holds something.
         if n >= LONG * w {
+            out_of_line();
             while i <= n - 16 * w {
                 let ((a, b), (c, d)) = (source.eight(i), source.eight(i + 8 * w));
                 if a.or(b).or(c.or(d)).any() {
@@ -116,38 +139,62 @@ unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> 
         }
         if n >= 8 * w {
             while i <= n - 8 * w {
-                let (low, high) = source.eight(i);
-                if low.or(high).any() {
-                    let at = if low.any() { i } else { i + 4 * w };
-                    let lanes = source.lanes4(at);
-                    let found = first_lane(lanes, V::LANE_SHIFT, at, confirm);
-                    if found.is_some() {
-                        return found;
-                    }
-                    i = at + 4 * w;
-                } else {
-                    i += 8 * w;
+                if let Some(word) = source.look8(i) {
+                    return confirm::<V, S>(source, i + word, n);
                 }
+                i += 8 * w;
             }
         }
-        while n - i >= 4 * w {
+        if n - i >= 4 * w {
             let lanes = source.lanes4(i);
-            let found = first_lane(lanes, V::LANE_SHIFT, i, confirm);
-            if found.is_some() {
-                return found;
+            if lanes != 0 {
+                let word = (lanes.trailing_zeros() >> V::LANE_SHIFT) as usize;
+                return confirm::<V, S>(source, i + word, n);
             }
             i += 4 * w;
         }
         while i < n {
             let at = i.min(n - w);
-            let found = first_lane(source.one(at).lanes(), 0, at, confirm);
-            if found.is_some() {
-                return found;
+            let lanes = source.one(at).lanes();
+            if lanes != 0 {
+                return confirm::<V, S>(source, at + lanes.trailing_zeros() as usize, n);
             }
             i += w;
         }
     }
     None
+}
+
+/// The lowest set bit from word `at` on, which a vector saw set.
+///
+/// # Safety
+/// As for `Source`: `n` words, more than `at`.
+#[inline(always)]
+unsafe fn confirm<V: Vector, S: Source<V>>(source: S, at: usize, n: usize) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let word = source.word(at);
+        if word != 0 {
+            Some(at * 64 + word.trailing_zeros() as usize)
+        } else {
+            later::<V, S>(source, at + 1, n)
+        }
+    }
+}
+
+/// The lowest set bit from word `at` on, word by word: a word that a vector saw set was cleared before it was read again.
+/// Out of the way, so that the usual case needs no registers for it.
+///
+/// # Safety
+/// As for `Source`: `n` words.
+#[cold]
+#[inline(never)]
+unsafe fn later<V: Vector, S: Source<V>>(source: S, at: usize, n: usize) -> Option<usize> {
+    (at..n).find_map(|at| {
+        // SAFETY: below n.
+        let word = unsafe { source.word(at) };
+        (word != 0).then(|| at * 64 + word.trailing_zeros() as usize)
+    })
 }
 
 /// The lowest set bit; at least one vector of words.
@@ -157,7 +204,7 @@ unsafe fn first<V: Vector, S: Source<V>>(source: &S, n: usize) -> Option<usize> 
 #[inline(always)]
 pub(super) unsafe fn first_set<V: Vector>(words: &[AtomicU64]) -> Option<usize> {
     // SAFETY: the caller's promise.
-    unsafe { first::<V, _>(&Single(words.as_ptr()), words.len()) }
+    unsafe { first::<V, _>(Single(words.as_ptr()), words.len()) }
 }
 
 /// The lowest common bit of two bitmaps of one length; at least one vector of words.
@@ -167,7 +214,7 @@ pub(super) unsafe fn first_set<V: Vector>(words: &[AtomicU64]) -> Option<usize> 
 #[inline(always)]
 pub(super) unsafe fn first_set_and<V: Vector>(a: &[AtomicU64], b: &[AtomicU64]) -> Option<usize> {
     // SAFETY: the caller's promise.
-    unsafe { first::<V, _>(&Common(a.as_ptr(), b.as_ptr()), a.len()) }
+    unsafe { first::<V, _>(Common(a.as_ptr(), b.as_ptr()), a.len()) }
 }
 
 /// The highest set bit; at least one vector of words.

@@ -16,6 +16,8 @@ pub(super) trait Vector: Copy {
     const WORDS: usize;
     /// Bits to a word in what `lanes4` gives, as a power of two.
     const LANE_SHIFT: u32;
+    /// A bit of the last lane in what `lanes4` gives.
+    const LAST_OF_4: u64 = 1 << ((4 * Self::WORDS - 1) << Self::LANE_SHIFT);
     /// Bits to a byte in what `bytes_at_least` gives, likewise.
     const BYTE_SHIFT: u32;
 
@@ -54,6 +56,20 @@ pub(super) trait Vector: Copy {
     unsafe fn lanes4(four: [Self; 4]) -> u64;
     /// The same of four vectors in memory that follow each other.
     unsafe fn lanes4_at(from: *const AtomicU64) -> u64;
+    /// The first word of eight vectors in memory that is not 0; any of them, if it was cleared during the call.
+    #[inline(always)]
+    unsafe fn look8(from: *const AtomicU64) -> Option<usize> {
+        // SAFETY: the caller covers eight vectors and has the features.
+        unsafe {
+            let (low, high) = Self::or8(from);
+            if !low.or(high).any() {
+                return None;
+            }
+            let skip = if low.any() { 0 } else { 4 * Self::WORDS };
+            let lanes = Self::lanes4_at(from.add(skip)) | Self::LAST_OF_4;
+            Some(skip + (lanes.trailing_zeros() >> Self::LANE_SHIFT) as usize)
+        }
+    }
     /// Bit i << BYTE_SHIFT (and any others of that lane): byte i is at least byte i of `least`.
     unsafe fn bytes_at_least(self, least: Self) -> u64;
 }
