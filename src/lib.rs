@@ -21,7 +21,7 @@
 //! ARCHITECTURE.md tells how it works, file by file.
 //!
 //! # Features
-//! - `bitset`: the bitset engine (AVX2, AVX-512, NEON, scalar) as the public module `bitset`.
+//! - `bitset`: the bitset engine (AVX2, AVX-512, NEON, scalar) as the public module `bitset`; see the example `bitset_scan`.
 #![no_std]
 #![warn(missing_docs)]
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]

@@ -14,9 +14,24 @@ pub use operation::{Align, Operation, Size};
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
 
-use bitmag::Bitmag;
+use bitmag::{Bitmag, bitset};
 use block::Block;
 use remote::Remote;
+
+/// Makes the bitset engine use the backend that BITMAG_BACKEND names. If the processor lacks it, nothing is tested and nothing
+/// is called passed: the answer is false.
+///
+/// # Panics
+/// When the variable names no backend.
+pub fn force_backend() -> bool {
+    let Ok(name) = std::env::var("BITMAG_BACKEND") else { return true };
+    let backend = bitset::Backend::from_name(name.as_bytes());
+    let there = bitset::set_backend(backend.unwrap_or_else(|| panic!("BITMAG_BACKEND={name}")));
+    if !there {
+        println!("fuzz: {name}: not run (this CPU lacks it)");
+    }
+    there
+}
 
 /// How many blocks a sequence can hold at once: a slot is named by one byte.
 const SLOTS: usize = 256;

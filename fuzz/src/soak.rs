@@ -1,12 +1,12 @@
 //! The same sequences from a random number generator instead of a fuzzer, on any toolchain:
 //! `cargo run --release --manifest-path fuzz/Cargo.toml --no-default-features --bin soak -- SECONDS [checked] [SEED]`.
-//! It prints the seed first; a failure repeats with it. No coverage guides it: it finds what long runs find.
+//! `BITMAG_BACKEND` forces a backend of the bitset engine. It prints the seed first; a failure repeats with it. No coverage guides it: it finds what long runs find.
 
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use bitmag::{Bitmag, Config};
-use bitmag_fuzz::{LiveSet, Operation};
+use bitmag_fuzz::{LiveSet, Operation, force_backend};
 
 static PLAIN: Bitmag = Bitmag::new();
 static CHECKED: Bitmag = Bitmag::with(Config::new().check(true));
@@ -24,11 +24,15 @@ fn main() {
             }
         }
     }
+    if !force_backend() {
+        return;
+    }
     let seconds = numbers.first().copied().unwrap_or(10);
     let mut state = numbers.get(1).copied().unwrap_or_else(|| u64::from(std::process::id()));
     println!(
-        "fuzz: soak of {seconds} s, seed {state}, checked mode {}",
-        if checked { "on" } else { "off" }
+        "fuzz: soak of {seconds} s, seed {state}, checked mode {}, backend {}",
+        if checked { "on" } else { "off" },
+        bitmag::bitset::backend().name()
     );
     state = state.wrapping_mul(2).wrapping_add(1);
 

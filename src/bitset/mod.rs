@@ -20,7 +20,8 @@
 //!
 //! # Example
 //!
-//! The feature `bitset` makes this module public, for whoever wants a fast scanner of bitmaps.
+//! The feature `bitset` makes this module public, for whoever wants a fast scanner of bitmaps; `examples/bitset_scan.rs`
+//! is a longer example.
 //!
 #![cfg_attr(feature = "bitset", doc = "```")]
 #![cfg_attr(not(feature = "bitset"), doc = "```ignore")]

@@ -8,6 +8,8 @@ use crate::support::crowd::{self, Crowd};
 use crate::support::model::{self, Plan};
 use crate::support::verdict::{Scenario, Tested, Verdict, operations, seed, test};
 use crate::{RUST, c_face, ensure};
+#[cfg(target_arch = "x86_64")]
+use bitmag::Backend;
 use libtest_mimic::Trial;
 
 const ONE: u64 = 2_000_000;
@@ -64,10 +66,8 @@ pub fn tests() -> Vec<Trial> {
         test("random::c_face::backend::neon", || on_backend("neon")),
     ];
     #[cfg(target_arch = "x86_64")]
-    for (backend, there) in [
-        ("avx2", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2")),
-        ("avx512", is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw")),
-    ] {
+    for backend in ["avx2", "avx512"] {
+        let there = Backend::from_name(backend.as_bytes()).is_some_and(Backend::is_available);
         tests.push(test(format!("random::c_face::backend::{backend}"), move || match there {
             true => on_backend(backend),
             false => Ok(Verdict::NotHere(format!("the processor has no {backend}"))),
