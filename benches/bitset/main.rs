@@ -300,11 +300,23 @@ fn others(engines: &[Engine], sizes: &[usize]) {
     }
 }
 
+/// The processor as the system names it; family and model tell what a virtual machine's name does not.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|l| l.split('\t').next() == Some(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let name = field("model name").unwrap_or_else(|| "unknown processor".into());
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => format!("{name}, family {family}, model {model}"),
+        _ => name,
+    }
+}
+
 fn main() {
     let quick = std::env::args().any(|a| a == "quick");
-    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find(|l| l.starts_with("model name")).unwrap_or("unknown CPU");
-    println!("{model}");
+    println!("{}", machine());
     let engines = engines();
     let mut report = Report::default();
     let sizes: &[usize] =

@@ -16,6 +16,7 @@ mod runner;
 mod sweeps;
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use bitset::{BATCH, Backend, Engine, Group, Located};
 
@@ -64,4 +65,43 @@ fn merge_folds_neighbours_and_shows_double_frees() {
         assert!(bitset::set_bit(&word, index));
     }
     assert_eq!(word.load(Relaxed), 31 | 3 << 62);
+}
+
+/// A search while another thread sets and clears a word: the answer is that word's bit, or the one behind it that stays.
+#[test]
+fn searching_words_that_change() {
+    const WORDS: usize = 700;
+    let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+    words[WORDS - 1].store(1 << 63, Relaxed);
+    let last = Some(WORDS * 64 - 1);
+    let (word, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                let word = &words[word.load(Relaxed)];
+                word.store(1 << 5, Relaxed);
+                word.store(0, Relaxed);
+            }
+        });
+        // Stops the other thread whatever happens, or a failure would wait for it.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        let _stop = Stop(&stop);
+        for engine in runner::engines() {
+            for round in 0..100_000 {
+                let at = round / 100 * 37 % (WORDS - 1);
+                word.store(at, Relaxed);
+                // The other thread may still be at the word before.
+                let found = engine.first_set(&words);
+                assert!(found == last || found.is_some_and(|bit| bit % 64 == 5), "{found:?}");
+                let found = engine.first_set_and(&words, &words);
+                assert!(found == last || found.is_some_and(|bit| bit % 64 == 5), "{found:?}");
+                assert_eq!(engine.last_set(&words), last);
+            }
+        }
+    });
 }
