@@ -1,9 +1,9 @@
-//! Bursts: the short ways of a miss when a program takes or gives back blocks in a row.
+//! Bursts: the short ways of a miss, above all when a program takes or gives back blocks in a row.
 //!
 //! A refill whose blocks are neighbours in the class's current slab, and a flush of neighbours, need no
 //! search: a range of bits in one place and an arithmetic progression of pointers. They are tried first
 //! by the cold functions that the entries jump to. Each either does the whole call or nothing, in which
-//! case the general way follows (`block.rs`, `magazine.rs`); none makes a system call or sets errno.
+//! case the general way follows (`block.rs`, `magazine.rs`); none sets errno.
 //!
 //! Only for classes whose magazines get as deep as there are slots, and once they are: so the number of
 //! blocks is a constant here. Everything else about the magazine is as `magazine.rs` tells.
@@ -152,33 +152,61 @@ pub(crate) fn free_sized(block: *mut u8, size: usize) -> bool {
     deep_class(size).is_some_and(|class| flush(class, block))
 }
 
-/// Gives back all of a full magazine that was flushed last time too, and puts `block` into it.
+/// Gives back the older half of a full magazine, or all of one that was flushed last time too, and puts
+/// `block` into it.
 #[inline(always)]
 fn flush(class: usize, block: *mut u8) -> bool {
     let Some((tls, thread, byte)) = active(class) else { return false };
-    if byte.load(Ordering::Relaxed) & !SCATTERED != DEEP | FLUSHED {
-        return false;
-    }
+    let all = match byte.load(Ordering::Relaxed) & !SCATTERED {
+        DEEP => false,
+        byte if byte == DEEP | FLUSHED => true,
+        _ => return false,
+    };
     // SAFETY: ACTIVE, and the class is a deep one.
     let magazine = unsafe { Closed::new(tls, thread, class) };
-    let only = magazine.bottom.wrapping_add(1);
-    // SAFETY: all slots above the bottom hold pointers if the top is the last one; the top is on the
-    // dummy, so they are this call's alone.
-    unsafe {
-        if magazine.top == magazine.bottom.wrapping_add(MAX_DEPTH)
-            && heap::flush_row(
-                magazine.home,
-                Class::from_index(class),
-                &*only.cast::<[*mut u8; MAX_DEPTH]>(),
-                tls as usize,
-            )
-        {
-            only.write(block);
-            magazine.reopen(only);
-            return true;
-        }
+    if magazine.top != magazine.bottom.wrapping_add(MAX_DEPTH) {
+        let top = magazine.top;
+        magazine.reopen(top);
+        return false;
     }
-    let top = magazine.top;
-    magazine.reopen(top);
-    false
+    let oldest = magazine.bottom.wrapping_add(1);
+    // SAFETY: all slots above the bottom hold pointers; the top is on the dummy, so they are this
+    // call's alone, as are the thread's record and its depth byte.
+    unsafe {
+        let blocks = &*oldest.cast::<[*mut u8; MAX_DEPTH]>();
+        let class = Class::from_index(class);
+        let mut top = oldest;
+        if all {
+            if !heap::flush_row(magazine.home, class, blocks, tls as usize) {
+                flush_scattered(&magazine, thread, class, blocks);
+            }
+        } else {
+            flush_scattered(&magazine, thread, class, &blocks[..HALF]);
+            // The newer ones move down.
+            ptr::copy_nonoverlapping(oldest.add(HALF), oldest, MAX_DEPTH - HALF);
+            byte.store(byte.load(Ordering::Relaxed) | FLUSHED, Ordering::Relaxed);
+            top = oldest.add(MAX_DEPTH - HALF);
+        }
+        top.write(block);
+        magazine.reopen(top);
+    }
+    true
+}
+
+/// A flush by the general way, with the thread staying with the heap that was got.
+///
+/// # Safety
+/// `thread` is the calling thread's record.
+#[inline(always)]
+unsafe fn flush_scattered(
+    magazine: &Closed,
+    thread: *mut Thread,
+    class: Class,
+    blocks: &[*mut u8],
+) {
+    let got = heap::flush_scattered(magazine.home, class, blocks);
+    if got != magazine.home {
+        // SAFETY: the caller's contract.
+        unsafe { heap::stay(&mut (*thread).heap, got) };
+    }
 }

@@ -140,13 +140,8 @@ impl Mag {
 
     /// Stays with the heap that was got.
     fn set_home(&self, home: u32) {
-        let old = self.home();
-        if home != old {
-            // SAFETY: as in `home`.
-            unsafe { (*self.thread).heap = home };
-            heap::detach(old);
-            heap::heap(home).threads.fetch_add(1, Ordering::Relaxed);
-        }
+        // SAFETY: as in `home`.
+        heap::stay(unsafe { &mut (*self.thread).heap }, home);
     }
 }
 

@@ -77,12 +77,14 @@ unsafe fn locate_featured(
     let reciprocal = _mm256_set1_epi64x(i64::from(spacing.reciprocal()));
     let size = _mm256_set1_epi64x(spacing.size() as i64);
     let mut good = _mm256_set1_epi64x(-1);
+    let mut highest = _mm256_setzero_si256();
     let to: *mut __m256i = out.as_mut_ptr().cast();
-    let four = |addresses: __m256i, at: usize| {
+    let mut four = |addresses: __m256i, at: usize| {
         let distance = _mm256_add_epi64(addresses, to_distance);
         let offset = _mm256_and_si256(distance, within);
         let index = _mm256_srli_epi64(_mm256_mul_epu32(offset, reciprocal), 32);
         let start = _mm256_mul_epu32(index, size);
+        highest = _mm256_max_epu32(highest, index);
         let aligned = _mm256_cmpeq_epi64(start, offset);
         let inside = _mm256_cmpgt_epi64(limit, distance);
         let unit = _mm256_slli_epi64(distance, 16);
@@ -108,6 +110,8 @@ unsafe fn locate_featured(
             let (aligned, inside) = four(few, 0);
             good = _mm256_or_si256(_mm256_and_si256(aligned, inside), _mm256_xor_si256(mask, good));
         }
+        let last = _mm256_set1_epi64x(spacing.blocks() as i64);
+        good = _mm256_and_si256(good, _mm256_cmpgt_epi64(last, highest));
         if _mm256_testc_si256(good, _mm256_set1_epi64x(-1)) != 0 {
             return 0;
         }

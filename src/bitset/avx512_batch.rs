@@ -275,6 +275,8 @@ unsafe fn locate_featured(
     let within = _mm512_set1_epi64(0xffff);
     let reciprocal = _mm512_set1_epi64(i64::from(spacing.reciprocal()));
     let size = _mm512_set1_epi64(spacing.size() as i64);
+    // Where the last whole block of a unit begins.
+    let last = _mm512_set1_epi64(((spacing.blocks() - 1) * spacing.size()) as i64);
     let to: *mut __m512i = out.as_mut_ptr().cast();
     let eight = |addresses: __m512i, at: usize| {
         let distance = _mm512_sub_epi64(addresses, base_all);
@@ -293,6 +295,7 @@ unsafe fn locate_featured(
         if k >= 8 {
             let mut misaligned = _mm512_setzero_si512();
             let mut farthest = _mm512_setzero_si512();
+            let mut highest = _mm512_setzero_si512();
             let mut i = 0;
             loop {
                 let at = i.min(k - 8);
@@ -301,6 +304,7 @@ unsafe fn locate_featured(
                 // misaligned | (start ^ offset)
                 misaligned = _mm512_ternarylogic_epi64(misaligned, start, offset, 0xf6);
                 farthest = _mm512_max_epu64(farthest, distance);
+                highest = _mm512_max_epu32(highest, start);
                 i += 8;
                 if i >= k {
                     break;
@@ -308,12 +312,14 @@ unsafe fn locate_featured(
             }
             _mm512_test_epi64_mask(misaligned, misaligned)
                 | _mm512_cmpge_epu64_mask(farthest, limit)
+                | _mm512_cmpgt_epu64_mask(highest, last)
         } else {
             let mask = _bzhi_u32(0xff, k as u32) as __mmask8;
             let few = _mm512_maskz_loadu_epi64(mask, pointers.cast());
             let (start, offset, distance) = eight(few, 0);
             _mm512_mask_cmpneq_epi64_mask(mask, start, offset)
                 | _mm512_mask_cmpge_epu64_mask(mask, distance, limit)
+                | _mm512_mask_cmpgt_epu64_mask(mask, start, last)
         }
     };
     if wrong == 0 {

@@ -313,7 +313,7 @@ impl Engine {
     /// Finds where `k` pointers of one size class lie: see [`Located`].
     ///
     /// `base` is the address of unit 0, `units` the number of units there are. Bit `i` of the answer is set where
-    /// pointer `i` has no place (NULL, outside the units, or not at the start of a block); its entry is rubbish then.
+    /// pointer `i` has no place (NULL, outside the units, or not at the start of a block that ends within its unit); its entry is rubbish then.
     /// Entries from `k` on are rubbish too.
     ///
     /// # Safety

@@ -40,6 +40,13 @@ impl Spacing {
         self.reciprocal
     }
 
+    /// Whole blocks in a unit.
+    #[inline]
+    #[must_use]
+    pub const fn blocks(self) -> usize {
+        0x1_0000 / self.size as usize
+    }
+
     /// The index of the block that holds byte `offset`; exact for offsets below 65536.
     ///
     /// With r = (2^32 + e) / size and e < size, offset * r / 2^32 = offset / size + offset * e / (size * 2^32): the

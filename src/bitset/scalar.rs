@@ -205,13 +205,15 @@ pub(super) unsafe fn locate(
     out: &mut [Located; BATCH],
 ) -> u32 {
     let mut faults = 0;
+    let blocks = spacing.blocks();
     for (i, out) in out.iter_mut().enumerate().take(k) {
         // SAFETY: i is less than k, and k pointers can be read.
         let delta = unsafe { pointers.add(i).read() }.addr().wrapping_sub(base);
         let (unit, offset) = (delta >> 16, delta & 0xffff);
         let index = spacing.index(offset);
         *out = Located { index: index as u32, unit: unit as u32 };
-        let fault = unit >= units || index * spacing.size() != offset;
+        let whole = index * spacing.size() == offset && index < blocks;
+        let fault = unit >= units || !whole;
         faults |= u32::from(fault) << i;
     }
     faults

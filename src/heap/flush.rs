@@ -5,29 +5,21 @@
 //! index) at once and each sets one bit. Everything else goes the long way round in `remote.rs`.
 
 use super::lock::Held;
-use super::mark::{Marked, mark};
+use super::mark::{Stopped, mark_all};
 use super::{remote, row, slab};
 use crate::bitset::{self, BATCH, Located, Spacing};
 use crate::hit::window;
-use crate::layout::{Identity, Record, UNIT_BYTES};
+use crate::layout::{Identity, Record};
 use crate::misuse::Misuse;
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 
-/// How the blocks of a small class lie, and how many a slab has.
-#[derive(Clone, Copy)]
-struct Shape {
-    spacing: Spacing,
-    blocks: u32,
-}
-
-static SHAPES: [Shape; SMALL_CLASSES + 1] = {
-    let mut table = [Shape { spacing: Spacing::new(16), blocks: 0 }; SMALL_CLASSES + 1];
+static SPACINGS: [Spacing; SMALL_CLASSES + 1] = {
+    let mut table = [Spacing::new(16); SMALL_CLASSES + 1];
     let mut class = 1;
     while class <= SMALL_CLASSES {
-        let spacing = Spacing::new(16 * class);
-        table[class] = Shape { spacing, blocks: (UNIT_BYTES / (16 * class)) as u32 };
+        table[class] = Spacing::new(16 * class);
         class += 1;
     }
     table
@@ -36,35 +28,26 @@ static SHAPES: [Shape; SMALL_CLASSES + 1] = {
 /// Frees blocks of a small class. NULLs are skipped. Stops at the first pointer that is wrong.
 #[inline(always)]
 pub(super) fn give(held: &Held, class: Class, blocks: &[*mut u8]) -> Result<(), Misuse> {
-    // SAFETY: small classes are below the table's length.
-    let shape = unsafe { *SHAPES.get_unchecked(class.index()) };
-    let expected = Identity::new(class.index(), held.index()).quiet();
     if row::Row::of(class, blocks).is_some_and(|row| row::give(held.heap(), &row, class)) {
         return Ok(());
     }
-    give_each(held, class, shape, expected, blocks)
+    give_each(held, class, blocks)
 }
 
 /// Frees blocks one bit at a time.
-#[inline(never)]
-fn give_each(
-    held: &Held,
-    class: Class,
-    shape: Shape,
-    expected: Identity,
-    blocks: &[*mut u8],
-) -> Result<(), Misuse> {
+#[inline(always)]
+pub(super) fn give_each(held: &Held, class: Class, blocks: &[*mut u8]) -> Result<(), Misuse> {
     let window = window();
     let mut located = MaybeUninit::<[Located; BATCH]>::uninit();
     // SAFETY: a magazine has fewer than BATCH blocks, and the slice can be read; `locate` writes an
-    // entry for each of them and reads none.
+    // entry for each of them and reads none. Small classes are below the table's length.
     let faults = unsafe {
         bitset::engine().locate(
             blocks.as_ptr(),
             blocks.len(),
             window.base.load(Ordering::Relaxed),
             window.units.load(Ordering::Relaxed),
-            shape.spacing,
+            *SPACINGS.get_unchecked(class.index()),
             &mut *located.as_mut_ptr(),
         )
     };
@@ -73,24 +56,29 @@ fn give_each(
     }
     let records = window.records.load(Ordering::Relaxed) as *const Record;
     let located = located.as_ptr().cast::<Located>();
-    for (at, block) in blocks.iter().enumerate() {
-        // SAFETY: written by `locate`, which has checked that the unit is below the bound.
-        let (place, record) = unsafe {
-            let place = located.add(at).read();
-            (place, &*records.add(place.unit as usize))
-        };
-        if record.identity() == expected && place.index < shape.blocks {
-            // SAFETY: the lock is held, the slab is its heap's, the index below its blocks.
-            match unsafe { mark(record, place.index) } {
-                Marked::Freed => continue,
-                Marked::Emptied => {
-                    slab::settle(held, record, place.unit)?;
-                    continue;
+    let expected = Identity::new(class.index(), held.index()).quiet();
+    let mut from = 0;
+    while from < blocks.len() {
+        // SAFETY: located by `locate`, which has compared units with the bound and indices with the
+        // blocks in a unit; the lock is held.
+        match unsafe { mark_all(records, expected, located, from, blocks.len()) } {
+            Stopped::Done => break,
+            Stopped::Odd(at) => {
+                if let Some(odd) = blocks.get(at..=at) {
+                    remote::give_all(Some(held), class, odd)?;
                 }
-                Marked::Twice => {}
+                from = at + 1;
+            }
+            Stopped::Emptied(at) => {
+                // SAFETY: as above.
+                let (record, unit) = unsafe {
+                    let unit = located.add(at).read().unit;
+                    (&*records.add(unit as usize), unit)
+                };
+                slab::settle(held, record, unit)?;
+                from = at + 1;
             }
         }
-        remote::give_all(Some(held), class, core::slice::from_ref(block))?;
     }
     Ok(())
 }

@@ -81,6 +81,15 @@ pub(crate) fn detach(index: u32) {
     heap(index).threads.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Has a thread, whose heap stands in `home`, stay with the heap that it got.
+pub(crate) fn stay(home: &mut u32, got: u32) {
+    if got != *home {
+        detach(*home);
+        *home = got;
+        heap(got).threads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Threads attached to all heaps.
 pub(crate) fn attached() -> usize {
     all().map(|heap| heap.threads.load(Ordering::Relaxed) as usize).sum()

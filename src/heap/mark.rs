@@ -1,101 +1,188 @@
-//! Freeing one block of a class slab: its bit set, the slab's count of used blocks one less.
+//! Freeing located blocks of class slabs: each one's bit set, its slab's count of used blocks one less.
 //!
-//! On x86_64 four instructions of assembly (the bit by number from memory, the carry is the double
-//! free; the count in place, zero is "empty"), where the compiler needs eleven. The twin in Rust
+//! On x86_64 eleven instructions of assembly a block (identity; the bit by number from memory, the carry
+//! is the double free; the count in place, zero is "empty"), where the compiler needs twice as many. The twin in Rust
 //! serves every other target, and the tests hold the two together.
 
-use crate::layout::Record;
+use crate::bitset::Located;
+use crate::layout::{Identity, Record};
 use core::sync::atomic::Ordering;
 
-/// What freeing a block came to.
+/// Why `mark_all` stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Marked {
-    /// Done.
-    Freed,
-    /// Done, and the slab has no used block any more.
-    Emptied,
-    /// The bit was set already; nothing was changed.
-    Twice,
+pub(super) enum Stopped {
+    /// All are marked.
+    Done,
+    /// The block at that place is not in a slab of that identity, or its bit was set already; it was
+    /// not marked.
+    Odd(usize),
+    /// The block at that place was marked, and its slab has no used block any more.
+    Emptied(usize),
 }
 
-/// Sets bit `index` of `local` and counts it.
+/// Marks located blocks from `from` (below `count`) on: sets each one's bit in `local` and counts it,
+/// as long as their slabs have the identity `expected`.
 ///
 /// # Safety
-/// The owning heap's lock is held; `index` is below the slab's number of blocks.
+/// The lock of the heap that `expected` names is held; `located` has `count` entries, which `locate` has
+/// found right for the size of its class; `records` is the table of records.
 #[inline(always)]
-pub(super) unsafe fn mark(record: &Record, index: u32) -> Marked {
+pub(super) unsafe fn mark_all(
+    records: *const Record,
+    expected: Identity,
+    located: *const Located,
+    from: usize,
+    count: usize,
+) -> Stopped {
     cfg_if::cfg_if! {
         if #[cfg(target_arch = "x86_64")] {
+            let mut at = (from as isize - count as isize) * size_of::<Located>() as isize;
+            let stopped: u32;
             // SAFETY: the caller's contract; only the lock's holder writes these two fields, and
             // those who read `local` without it (to name a fault) read whole words.
             unsafe {
                 core::arch::asm!(
-                    "bts qword ptr [{record} + {local}], {index}",
-                    "jc {twice}",
-                    "sub dword ptr [{record} + {used}], 1",
-                    "jz {emptied}",
-                    record = in(reg) record,
-                    index = in(reg) u64::from(index),
+                    "2:",
+                    "mov {unit:e}, dword ptr [{end} + {at} + {unit_at}]",
+                    "mov {index:e}, dword ptr [{end} + {at} + {index_at}]",
+                    "imul {unit}, {unit}, {stride}",
+                    "cmp qword ptr [{records} + {unit} + {identity}], {expected}",
+                    "jne 3f",
+                    "bts qword ptr [{records} + {unit} + {local}], {index:r}",
+                    "jc 3f",
+                    "sub dword ptr [{records} + {unit} + {used}], 1",
+                    "jz 4f",
+                    "add {at}, {step}",
+                    "jnz 2b",
+                    "xor {index:e}, {index:e}",
+                    "jmp 5f",
+                    "3:",
+                    "mov {index:e}, 1",
+                    "jmp 5f",
+                    "4:",
+                    "mov {index:e}, 2",
+                    "5:",
+                    end = in(reg) located.add(count),
+                    at = inout(reg) at,
+                    unit = out(reg) _,
+                    index = out(reg) stopped,
+                    records = in(reg) records,
+                    expected = in(reg) expected.0,
+                    unit_at = const core::mem::offset_of!(Located, unit),
+                    index_at = const core::mem::offset_of!(Located, index),
+                    stride = const size_of::<Record>(),
+                    step = const size_of::<Located>(),
+                    identity = const core::mem::offset_of!(Record, identity),
                     local = const core::mem::offset_of!(Record, local),
                     used = const core::mem::offset_of!(Record, used),
-                    twice = label { return Marked::Twice },
-                    emptied = label { return Marked::Emptied },
                     options(nostack)
                 );
             }
-            Marked::Freed
+            let place = (count as isize + at / size_of::<Located>() as isize) as usize;
+            match stopped {
+                0 => Stopped::Done,
+                1 => Stopped::Odd(place),
+                _ => Stopped::Emptied(place),
+            }
         } else {
             // SAFETY: the caller's contract.
-            unsafe { mark_portably(record, index) }
+            unsafe { mark_portably(records, expected, located, from, count) }
         }
     }
 }
 
-/// `mark` without assembly.
+/// `mark_all` without assembly.
 ///
 /// # Safety
-/// That of `mark`.
+/// That of `mark_all`.
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "the twin, for the test"))]
-unsafe fn mark_portably(record: &Record, index: u32) -> Marked {
-    // SAFETY: the index is below the number of blocks, so its word is one of local's.
-    let word = unsafe { record.local.get_unchecked(index as usize / 64) };
-    let bit = 1u64 << (index % 64);
-    let before = word.load(Ordering::Relaxed);
-    if before & bit != 0 {
-        return Marked::Twice;
+unsafe fn mark_portably(
+    records: *const Record,
+    expected: Identity,
+    located: *const Located,
+    from: usize,
+    count: usize,
+) -> Stopped {
+    for at in from..count {
+        // SAFETY: the caller's contract: the unit is below the bound, the index below its blocks.
+        let (record, word, bit) = unsafe {
+            let place = located.add(at).read();
+            let record = &*records.add(place.unit as usize);
+            (record, record.local.get_unchecked(place.word()), place.bit())
+        };
+        let before = word.load(Ordering::Relaxed);
+        if record.identity() != expected || before & bit != 0 {
+            return Stopped::Odd(at);
+        }
+        word.store(before | bit, Ordering::Relaxed);
+        let used = record.used.load(Ordering::Relaxed).wrapping_sub(1);
+        record.used.store(used, Ordering::Relaxed);
+        if used == 0 {
+            return Stopped::Emptied(at);
+        }
     }
-    word.store(before | bit, Ordering::Relaxed);
-    let used = record.used.load(Ordering::Relaxed) - 1;
-    record.used.store(used, Ordering::Relaxed);
-    if used == 0 { Marked::Emptied } else { Marked::Freed }
+    Stopped::Done
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use core::mem::MaybeUninit;
+    use std::vec::Vec;
 
     #[test]
-    fn both_ways_agree_on_every_bit() {
-        // SAFETY: all zero bits are a valid Record.
-        let (one, two): (Record, Record) =
+    fn both_ways_agree_on_every_stop() {
+        const MINE: Identity = Identity::new(4, 1).quiet();
+        // SAFETY: all zero bits are valid Records.
+        let (one, two): ([Record; 4], [Record; 4]) =
             unsafe { (MaybeUninit::zeroed().assume_init(), MaybeUninit::zeroed().assume_init()) };
-        for step in 0..4096u32 {
-            let index = step * 1237 % 4096;
-            for record in [&one, &two] {
-                record.used.store(1 + step % 2, Ordering::Relaxed);
+        for records in [&one, &two] {
+            for (unit, record) in records.iter().enumerate() {
+                record.used.store(1 + 7 * unit as u32, Ordering::Relaxed);
+                record.set_identity(if unit == 3 { MINE.loud() } else { MINE });
             }
-            for _ in 0..2 {
-                // SAFETY: the records are this test's; the index is below 4,096.
-                let (a, b) = unsafe { (mark(&one, index), mark_portably(&two, index)) };
-                assert_eq!(a, b);
-            }
-            assert_eq!(one.used.load(Ordering::Relaxed), two.used.load(Ordering::Relaxed));
         }
-        for (a, b) in one.local.iter().zip(&two.local) {
-            assert_eq!(a.load(Ordering::Relaxed), u64::MAX);
-            assert_eq!(b.load(Ordering::Relaxed), u64::MAX);
+        // Every block of every slab, and each again after a while: odd ones, twice freed ones, empty slabs.
+        let mut seed = 1u32;
+        let located: Vec<Located> = (0..4096u32)
+            .map(|step| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Located { index: step * 1237 % 2048, unit: seed >> 30 }
+            })
+            .collect();
+        let (mut odd, mut emptied) = (0, 0);
+        for batch in located.chunks(31) {
+            let mut from = 0;
+            while from < batch.len() {
+                // SAFETY: the records are this test's; units are below 4, indices below 4,096.
+                let (a, b) = unsafe {
+                    let (at, count) = (batch.as_ptr(), batch.len());
+                    (
+                        mark_all(one.as_ptr(), MINE, at, from, count),
+                        mark_portably(two.as_ptr(), MINE, at, from, count),
+                    )
+                };
+                assert_eq!(a, b);
+                from = match a {
+                    Stopped::Done => batch.len(),
+                    Stopped::Odd(at) => {
+                        odd += 1;
+                        at + 1
+                    }
+                    Stopped::Emptied(at) => {
+                        emptied += 1;
+                        at + 1
+                    }
+                };
+            }
+        }
+        assert!(odd > 1000 && emptied == 3, "{odd} {emptied}");
+        for (a, b) in one.iter().zip(&two) {
+            assert_eq!(a.used.load(Ordering::Relaxed), b.used.load(Ordering::Relaxed));
+            for (a, b) in a.local.iter().zip(&b.local) {
+                assert_eq!(a.load(Ordering::Relaxed), b.load(Ordering::Relaxed));
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ mod slab;
 mod sweep;
 
 pub(crate) use lock::{
-    all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads,
+    all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads, stay,
     unlock_after_fork, wanted,
 };
 pub(crate) use progression::write as write_progression;
@@ -221,6 +221,29 @@ fn count_refill(heap: &Heap, class: Class, blocks: usize) {
     let counters = heap.counters_of(class);
     bump(&counters.refills, 1);
     bump(&counters.refilled_blocks, blocks);
+}
+
+/// The flush of a deep class whose blocks are no row: as `flush`, without looking for one. The heap
+/// that was got, or `home` if none was.
+#[inline(never)]
+pub(crate) fn flush_scattered(mut home: u32, class: Class, blocks: &[*mut u8]) -> u32 {
+    let Some(held) = try_any(&mut home) else {
+        settle(remote::give_all(None, class, blocks), false);
+        return home;
+    };
+    let mut outcome = flush::give_each(&held, class, blocks);
+    count_flush(held.heap(), class, blocks.len());
+    let turn = next_turn(held.heap());
+    let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
+    if due {
+        outcome = sweep::look_around(&held, 2);
+    }
+    let retired = held.release();
+    settle(outcome, retired);
+    if due {
+        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+    }
+    home
 }
 
 #[inline(always)]
