@@ -194,7 +194,7 @@ pub fn write_stats(file: i32) {
 
 /// Gives back what can be given back; whether any memory was. `_pad` bytes could be kept: none are.
 pub fn trim(_pad: usize) -> bool {
-    block::trim()
+    crate::maintain::purge() != 0
 }
 
 /// Writes the pieces to stderr in one go, without allocating; at most 256 bytes.

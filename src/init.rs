@@ -5,7 +5,7 @@
 //! handlers, the exit handler): such calls are served in single-block mode, and so is any other
 //! thread until it is done.
 
-use crate::arena::{tables, window};
+use crate::arena::{purge, tables, window};
 use crate::bitset;
 use crate::check;
 use crate::config::{Config, Foreign};
@@ -90,6 +90,7 @@ fn start(config: &Config) -> bool {
     if config.check {
         check::turn_on();
     }
+    purge::configure(&config);
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
         (*SETTINGS.0.get()).config = config;

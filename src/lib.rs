@@ -58,6 +58,7 @@ mod hit;
 mod init;
 mod layout;
 mod magazine;
+mod maintain;
 mod misuse;
 mod os;
 mod single;
@@ -78,4 +79,5 @@ pub mod symbols {
 pub use bitset::Backend;
 pub use config::{Config, Foreign};
 pub use face::{Bitmag, trim, usable_size};
+pub use maintain::{Budget, Maintained, maintain, purge};
 pub use stats::{ClassStats, Stats, stats};

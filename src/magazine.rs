@@ -5,8 +5,11 @@
 //! While a slow call works on a magazine its top stands on the dummy, so that a signal handler
 //! misses every hit of that class instead of seeing half a change.
 //!
-//! Depth follows demand: 4 blocks at first, doubled at each refill and flush, at most 31 and at
-//! most 16 KiB of blocks (but 2). How much moves follows it too: a class that was refilled last time
+//! Depth follows demand and bytes: 4 blocks at first, doubled at each refill and flush up to 2 KiB of
+//! blocks, from there on at every 16th, at most 31 and at most 16 KiB of blocks (but 2). A class
+//! that holds several slabs more than half of which is free gets 8 (2 of a medium one), so that its
+//! blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow
+//! calls one comparison for all of this. How much moves follows it too: a class that was refilled last time
 //! is filled up, one that was flushed last time is filled half; a class that was flushed last time
 //! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in
 //! the middle, far from both ends.
@@ -20,13 +23,21 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;
+/// Bytes of blocks up to which a depth is doubled at each slow call.
+const EASY_BYTES: usize = 2048;
+/// Slow calls that double a depth beyond that.
+const DEMAND: u8 = 16;
 /// Bit of a depth byte: the last slow call was a flush.
 const FLUSHED: u8 = 0x80;
+/// Bit of a depth byte: the class was found sparse.
+const SPARSE: u8 = 0x40;
+/// Bits of a depth byte that hold the depth.
+const DEPTH: u8 = 0x1f;
 
 /// The depth in a depth byte.
 #[inline(always)]
 pub(crate) fn depth_of(byte: u8) -> usize {
-    usize::from(byte & !FLUSHED)
+    usize::from(byte & DEPTH)
 }
 
 /// A class's magazine of an ACTIVE thread.
@@ -100,13 +111,42 @@ impl Mag {
         self.depth_byte().load(Ordering::Relaxed) & FLUSHED != 0
     }
 
-    /// Doubles the depth, from `FIRST_DEPTH` to the class's most, and notes which way the blocks
-    /// went. The magazine is being rebuilt.
+    /// Settles the new depth and notes which way the blocks went. The magazine is being rebuilt;
+    /// `kept` blocks stay in it and one may be added.
     #[inline(always)]
-    fn deepen(&self, flushed: bool) -> usize {
-        let depth = (self.depth() * 2).max(FIRST_DEPTH).min(self.class.max_depth());
-        let byte = depth as u8 | if flushed { FLUSHED } else { 0 };
-        self.depth_byte().store(byte, Ordering::Relaxed);
+    fn deepen(&self, flushed: bool, kept: usize) -> usize {
+        let byte = self.depth_byte().load(Ordering::Relaxed);
+        let flag = if flushed { FLUSHED } else { 0 };
+        let most = self.class.max_depth();
+        if usize::from(byte & !FLUSHED) != most {
+            return self.adapt(byte, flag, kept);
+        }
+        self.depth_byte().store(most as u8 | flag, Ordering::Relaxed);
+        most
+    }
+
+    /// `deepen` of a magazine that is not at its most, or whose class was found sparse.
+    #[cold]
+    #[inline(never)]
+    fn adapt(&self, byte: u8, flag: u8, kept: usize) -> usize {
+        let old = depth_of(byte);
+        let twice = (old * 2).max(FIRST_DEPTH);
+        let most = self.class.max_depth();
+        let sparse = heap::is_sparse(heap::heap(self.home()), self.class);
+        let depth = if sparse {
+            twice.min(if self.class.is_medium() { 2 } else { 8 })
+        } else if old == 0 || twice * self.class.size() <= EASY_BYTES {
+            twice
+        } else {
+            // SAFETY: the thread's own record; the class is within the array by the type.
+            let demand = unsafe { (*self.thread).demand.get_unchecked(self.class.index()) };
+            let calls = demand.load(Ordering::Relaxed) + 1;
+            demand.store(calls % DEMAND, Ordering::Relaxed);
+            if calls == DEMAND { twice } else { old }
+        };
+        let depth = depth.min(most).max(kept + 1);
+        let sparse = if sparse { SPARSE } else { 0 };
+        self.depth_byte().store(depth as u8 | flag | sparse, Ordering::Relaxed);
         depth
     }
 
@@ -161,7 +201,7 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     }
     // All that it holds while the class only takes; half, with room for frees, after a flush.
     let flushed = mag.was_flushed();
-    let depth = mag.deepen(false);
+    let depth = mag.deepen(false, 0);
     let want = if flushed { depth.div_ceil(2) } else { depth };
     // SAFETY: the magazine is this thread's, its top is on the dummy, and a depth is below SLOTS.
     let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS - depth + want)) };
@@ -223,7 +263,7 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     let top = mag.close();
     if is_dummy(top) {
         if mag.depth() == 0 {
-            mag.deepen(false);
+            mag.deepen(false, 0);
         }
         // SAFETY: the magazine is this thread's and empty; its depth is at least 2.
         unsafe {
@@ -255,8 +295,8 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
         mag.set_home(got);
     }
     // The newer blocks move down to the bottom of the new depth.
-    mag.deepen(true);
-    // SAFETY: as above; the new depth is not less than the old one, and kept + 1 not more than it.
+    mag.deepen(true, kept);
+    // SAFETY: as above; kept + 1 is not more than the new depth.
     unsafe {
         let bottom = mag.bottom();
         // None are kept of a shallow one, and this is then the end of the slots.
@@ -287,6 +327,21 @@ pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
         // SAFETY: the blocks lie right above the bottom.
         unsafe { heap::flush(&mut home, class, mag.bottom().add(1), held) };
         mag.set_home(home);
+    }
+}
+
+/// Has the calling thread look again at how deep its magazine of `class` is to be. For flushes.
+pub(crate) fn note_sparse(class: Class) {
+    let tls = hit::tls();
+    // SAFETY: this thread's own block; a thread that flushes has a record.
+    unsafe {
+        if (*tls).state == crate::thread::STATE_BUSY {
+            let mag = Mag::of(tls, class);
+            let byte = mag.depth_byte().load(Ordering::Relaxed);
+            if byte != 0 {
+                mag.depth_byte().store(byte | SPARSE, Ordering::Relaxed);
+            }
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod fork;
 mod limits;
 #[path = "torture/memory.rs"]
 mod memory;
+#[path = "torture/residency.rs"]
+mod residency;
 #[path = "torture/signals.rs"]
 mod signals;
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
@@ -121,6 +123,7 @@ fn main() -> ExitCode {
         fork::SCENARIOS,
         limits::SCENARIOS,
         memory::SCENARIOS,
+        residency::SCENARIOS,
         signals::SCENARIOS,
         threads::SCENARIOS,
     ]
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         tests.extend(signals::tests());
         tests.extend(memory::tests());
         tests.extend(limits::tests());
+        tests.extend(residency::tests());
         tests
     })
 }

@@ -4,23 +4,27 @@
 //! The holder of a lock works on its slabs with plain loads and stores; everyone else frees into
 //! them by one atomic add and a hint. This file has the two ways in: `refill` and `flush`.
 
+mod clear;
 mod flush;
 mod hint;
 mod lock;
 mod mark;
+mod pages;
 mod remote;
 mod run;
 mod slab;
 mod sweep;
 
+pub(crate) use clear::{clear_all, clear_some};
 pub(crate) use lock::{
     all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads,
     unlock_after_fork, wanted,
 };
+pub(crate) use pages::is_sparse;
 pub(crate) use remote::{free_block, locate};
 pub(crate) use sweep::{reclaim, start_resweep};
 
-use crate::arena::units;
+use crate::arena::{purge, units};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +32,8 @@ use lock::{Held, lock_any, try_any};
 
 /// Every so many flushes of a heap look at a slab or two that others may have freed into.
 const FLUSHES_PER_SWEEP: u32 = 8;
+/// Every so many of these sweeps look for pages to return.
+const SWEEPS_PER_STEP: u32 = 2;
 
 /// Blocks on their way out of a heap: written downwards from `end`, of each slab the lowest address
 /// first, so that a magazine filled this way hands the lowest address out first.
@@ -112,6 +118,7 @@ fn refill_from_fresh(home: &mut u32, class: Class, want: usize, out: &mut Batch)
     } else {
         slab::carve(&held, unit, class);
     }
+    pages::note_fresh(&held, class);
     let outcome = take(&held, class, want, out);
     let retired = held.release();
     settle(outcome, retired);
@@ -169,18 +176,26 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     let retired = held.release();
     settle(outcome, retired);
     if due {
-        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+        look_elsewhere(*home, class, turn / FLUSHES_PER_SWEEP);
     }
 }
 
-/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free.
+/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free; and now
+/// and then looks for pages to return, three times of four in the thread's own heap.
 #[cold]
 #[inline(never)]
-fn look_elsewhere(turn: u32) {
+fn look_elsewhere(home: u32, class: Class, turn: u32) {
+    if pages::is_sparse(heap(home), class) {
+        crate::magazine::note_sparse(class);
+    }
     if let Some(held) = lock::try_lock(heap(turn % count())) {
         let outcome = sweep::look_around(&held, 4);
         let retired = held.release();
         settle(outcome, retired);
+    }
+    if turn.is_multiple_of(SWEEPS_PER_STEP) {
+        let step = turn / SWEEPS_PER_STEP;
+        pages::step(heap(if step.is_multiple_of(4) { step / 4 % count() } else { home }));
     }
 }
 
@@ -191,6 +206,6 @@ fn settle(outcome: Result<(), Misuse>, retired: bool) {
         report(misuse);
     }
     if retired {
-        units::purge_if_due();
+        purge::purge_if_due();
     }
 }

@@ -3,6 +3,7 @@
 //! Raw, so that no interposed `mmap` or `write` can re-enter the allocator and `errno` stays as the
 //! program left it. Everything above this module speaks of addresses and byte counts only.
 
+pub(crate) mod advise;
 mod syscall;
 
 use core::ptr;
