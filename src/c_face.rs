@@ -30,6 +30,14 @@ pub fn settings() -> Settings {
     Settings { foreign: init::foreign() }
 }
 
+/// What the library does once it is loaded, libc being there: starts the background thread if the
+/// environment asks for it. No lock of libc's is held then that creating a thread needs.
+pub fn loaded() {
+    if init::ensure(&CONFIG) {
+        crate::background::start_background();
+    }
+}
+
 /// Faults other than "foreign" end here.
 fn ours(outcome: Result<(), Misuse>) -> Result<(), NotOurs> {
     match outcome {

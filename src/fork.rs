@@ -61,6 +61,7 @@ pub(crate) unsafe extern "C" fn in_child() {
         Some(unsafe { (*own).heap })
     });
     heap::start_resweep();
+    crate::background::after_fork();
     FORKING.store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
     window::unlock_after_fork();

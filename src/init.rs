@@ -6,6 +6,7 @@
 //! thread until it is done.
 
 use crate::arena::{purge, tables, window};
+use crate::background;
 use crate::bitset;
 use crate::check;
 use crate::config::{Config, Foreign};
@@ -91,6 +92,7 @@ fn start(config: &Config) -> bool {
         check::turn_on();
     }
     purge::configure(&config);
+    background::configure(config.background, !config.c_face);
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
         (*SETTINGS.0.get()).config = config;

@@ -129,6 +129,12 @@ pub(crate) struct Heap {
 pub(crate) struct Pages {
     /// Unit at which the walk goes on.
     pub cursor: AtomicU32,
+    /// Steps that are left out before the next one, and after each. Anyone counts the first down.
+    pub rest: AtomicU32,
+    pub pause: AtomicU32,
+    /// Slabs met by this walk, and small classes (bit 65: run slabs) among them.
+    pub met: AtomicU32,
+    pub classes: [AtomicU64; 2],
     /// Sums of the walk so far: bytes in use, and free bytes of sparse slabs.
     pub live: AtomicUsize,
     pub idle: AtomicUsize,
@@ -140,6 +146,9 @@ pub(crate) struct Pages {
     /// Whether in the last whole walk the class held several slabs and less than half of their bytes
     /// was in use, and it needed no fresh slab since. Read without the lock too.
     pub sparse: [AtomicBool; RUN + 1],
+    /// By class: the most blocks that were out (refilled and not flushed) since a walk was last asked
+    /// for, as every 8th flush saw it.
+    pub peak: [AtomicU32; CLASSES],
 }
 
 /// Rows of hints: row c for class slabs of a small class c, and for run slabs the largest medium

@@ -37,6 +37,7 @@ compile_error!("bitmag does not support the x32 ABI");
 extern crate std;
 
 mod arena;
+mod background;
 #[cfg(feature = "bitset")]
 pub mod bitset;
 #[cfg(not(feature = "bitset"))]
@@ -76,6 +77,7 @@ pub mod symbols {
     pub use crate::hit::{TLS, WINDOW};
 }
 
+pub use background::start_background;
 pub use bitset::Backend;
 pub use config::{Config, Foreign};
 pub use face::{Bitmag, trim, usable_size};

@@ -7,8 +7,8 @@
 //!
 //! Depth follows demand and bytes: 4 blocks at first, doubled at each refill and flush up to 2 KiB of
 //! blocks, from there on at every 16th, at most 31 and at most 16 KiB of blocks (but 2). A class
-//! that holds several slabs more than half of which is free gets 8 (2 of a medium one), so that its
-//! blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow
+//! that holds several slabs more than half of which is free gets 4 (2 of a medium one) where it takes
+//! and gives by turns, so that its blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow
 //! calls one comparison for all of this. How much moves follows it too: a class that was refilled last time
 //! is filled up, one that was flushed last time is filled half; a class that was flushed last time
 //! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in
@@ -27,6 +27,8 @@ const FIRST_DEPTH: usize = 4;
 const EASY_BYTES: usize = 2048;
 /// Slow calls that double a depth beyond that.
 const DEMAND: u8 = 16;
+/// Slow calls in one direction that double the depth of a sparse class.
+const SPARSE_DEMAND: u8 = 4;
 /// Bit of a depth byte: the last slow call was a flush.
 const FLUSHED: u8 = 0x80;
 /// Bit of a depth byte: the class was found sparse.
@@ -130,24 +132,40 @@ impl Mag {
     #[inline(never)]
     fn adapt(&self, byte: u8, flag: u8, kept: usize) -> usize {
         let old = depth_of(byte);
-        let twice = (old * 2).max(FIRST_DEPTH);
+        if old == 0 {
+            let first = FIRST_DEPTH.min(self.class.max_depth());
+            self.depth_byte().store(first as u8 | flag, Ordering::Relaxed);
+            return first;
+        }
+        let twice = old * 2;
         let most = self.class.max_depth();
         let sparse = heap::is_sparse(heap::heap(self.home()), self.class);
-        let depth = if sparse {
-            twice.min(if self.class.is_medium() { 2 } else { 8 })
-        } else if old == 0 || twice * self.class.size() <= EASY_BYTES {
+        // A burst in one direction would gain nothing by going in small pieces.
+        let burst = byte & FLUSHED == flag;
+        let demand = if sparse { SPARSE_DEMAND } else { DEMAND };
+        let depth = if sparse && !burst {
+            self.count_call(0);
+            twice.min(if self.class.is_medium() { 2 } else { FIRST_DEPTH })
+        } else if !sparse && twice * self.class.size() <= EASY_BYTES {
+            twice
+        } else if self.count_call(demand) {
             twice
         } else {
-            // SAFETY: the thread's own record; the class is within the array by the type.
-            let demand = unsafe { (*self.thread).demand.get_unchecked(self.class.index()) };
-            let calls = demand.load(Ordering::Relaxed) + 1;
-            demand.store(calls % DEMAND, Ordering::Relaxed);
-            if calls == DEMAND { twice } else { old }
+            old
         };
         let depth = depth.min(most).max(kept + 1);
         let sparse = if sparse { SPARSE } else { 0 };
         self.depth_byte().store(depth as u8 | flag | sparse, Ordering::Relaxed);
         depth
+    }
+
+    /// Counts a slow call; whether it was the `most`th, where the count starts anew.
+    fn count_call(&self, most: u8) -> bool {
+        // SAFETY: the thread's own record; the class is within the array by the type.
+        let demand = unsafe { (*self.thread).demand.get_unchecked(self.class.index()) };
+        let calls = demand.load(Ordering::Relaxed) + 1;
+        demand.store(if calls >= most { 0 } else { calls }, Ordering::Relaxed);
+        calls >= most
     }
 
     fn slot(&self, index: usize) -> *mut *mut u8 {
@@ -338,7 +356,7 @@ pub(crate) fn note_sparse(class: Class) {
         if (*tls).state == crate::thread::STATE_BUSY {
             let mag = Mag::of(tls, class);
             let byte = mag.depth_byte().load(Ordering::Relaxed);
-            if byte != 0 {
+            if byte != 0 && byte & FLUSHED == 0 {
                 mag.depth_byte().store(byte | SPARSE, Ordering::Relaxed);
             }
         }

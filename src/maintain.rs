@@ -7,6 +7,7 @@ use crate::arena::purge;
 use crate::block::with_magazines;
 use crate::heap;
 use crate::init;
+use crate::layout::UNIT_SHIFT;
 use crate::thread;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -79,7 +80,8 @@ pub struct Maintained {
     pub system_calls: usize,
     /// Bytes returned to the system.
     pub bytes: usize,
-    /// Whether the budget sufficed: every slab of every heap whose lock was free was looked at.
+    /// Whether the budget sufficed: every slab of every heap whose lock was free was looked at, and
+    /// every free unit that nobody needed returned.
     pub complete: bool,
 }
 
@@ -109,17 +111,18 @@ pub fn maintain(budget: Budget) -> Maintained {
         return Maintained { complete: true, ..done };
     }
     // Free units first: they are the most memory to a system call.
-    units(budget, &mut done);
+    idle_units(budget, &mut done);
     let cursor = CURSOR.load(Ordering::Relaxed);
     let (mut index, mut from) = ((cursor >> 32) as u32, cursor as u32);
     while index < heap::count() {
         // Without the vector call a run is a call, and the vector call may be found missing.
-        let Some(calls) = (budget.system_calls - done.system_calls).checked_sub(1) else { break };
-        let Some(slabs) = budget.slabs.checked_sub(done.slabs).filter(|left| *left != 0) else {
+        let Some(calls) = budget.system_calls.saturating_sub(done.system_calls).checked_sub(1)
+        else {
             break;
         };
+        let slabs = budget.slabs.saturating_sub(done.slabs);
         let runs = if crate::os::advise::takes_vectors() { usize::MAX } else { calls };
-        if runs == 0 {
+        if runs == 0 || slabs == 0 {
             break;
         }
         match heap::clear_some(index, from, slabs, runs) {
@@ -139,21 +142,26 @@ pub fn maintain(budget: Budget) -> Maintained {
     if done.complete {
         (index, from) = (0, 0);
         IDLE.store(u32::try_from(purge::idle_units()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        idle_units(budget, &mut done);
+        done.complete = IDLE.load(Ordering::Relaxed) == 0;
     }
     CURSOR.store(u64::from(index) << 32 | u64::from(from), Ordering::Relaxed);
     done
 }
 
 /// Returns free units that were not needed since the last round.
-fn units(budget: Budget, done: &mut Maintained) {
+fn idle_units(budget: Budget, done: &mut Maintained) {
     let idle = IDLE.load(Ordering::Relaxed) as usize;
-    if idle == 0 || budget.system_calls == 0 {
+    let calls = budget.system_calls.saturating_sub(done.system_calls);
+    if idle == 0 || calls == 0 {
         return;
     }
     let keep = purge::dirty_units().saturating_sub(idle);
-    let purged = purge::purge(keep, budget.system_calls);
+    let purged = purge::purge(keep, calls);
     done.bytes += purged.bytes;
     done.system_calls += purged.calls;
-    let left = idle.saturating_sub(purged.bytes / crate::layout::UNIT_BYTES);
+    // With calls to spare there is no more: others took the rest, or the system refuses.
+    let left =
+        if purged.calls < calls { 0 } else { idle.saturating_sub(purged.bytes >> UNIT_SHIFT) };
     IDLE.store(u32::try_from(left).unwrap_or(u32::MAX), Ordering::Relaxed);
 }

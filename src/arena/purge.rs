@@ -59,7 +59,10 @@ pub(crate) struct Purged {
 }
 
 /// Purges one batch when more dirty memory is free than the settings allow.
+#[cold]
+#[inline(never)]
 pub(crate) fn purge_if_due() {
+    crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
     let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
     if dirty > kept {
@@ -67,6 +70,12 @@ pub(crate) fn purge_if_due() {
     } else if !DRAINING.load(Ordering::Relaxed) {
         return;
     }
+    drain(dirty, kept);
+}
+
+/// Purges one batch on the way to half of `kept`.
+#[inline(never)]
+fn drain(dirty: usize, kept: usize) {
     if dirty <= kept / 2 {
         DRAINING.store(false, Ordering::Relaxed);
         return;
@@ -92,7 +101,7 @@ pub(crate) fn dirty_units() -> usize {
 }
 
 /// Purges free dirty units, highest first, until `keep` are left, `calls` system calls were made or
-/// the system refuses.
+/// the system refuses. With all of the calls that there are, the tables of all free words go too.
 pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
     let mut sum = Purged::default();
     let mut word = usize::MAX;
@@ -100,6 +109,7 @@ pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
         let runs =
             if takes_vectors() { LARGE_BATCH.1 } else { (calls - sum.calls) / RANGES_PER_RUN };
         let mut batch = Batch::new((LARGE_BATCH.0, runs.min(LARGE_BATCH.1)));
+        batch.tables = calls == usize::MAX;
         batch.gather(&mut word, keep, usize::MAX);
         if batch.runs == 0 {
             break;
@@ -117,9 +127,10 @@ pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
 /// A run of units that was taken.
 #[derive(Clone, Copy)]
 struct Run {
-    /// First dirty unit, and how many.
+    /// First unit whose pages go, how many do, and how many of them were dirty.
     start: usize,
     len: usize,
+    dirty: usize,
     /// Whether the run's whole word was taken, and its tables go too.
     whole_word: bool,
 }
@@ -130,12 +141,14 @@ struct Batch {
     runs: usize,
     units: usize,
     most: (usize, usize),
+    /// Whether the tables of clean words go too: nothing tells whether they are resident.
+    tables: bool,
 }
 
 impl Batch {
     fn new(most: (usize, usize)) -> Self {
-        let none = Run { start: 0, len: 0, whole_word: false };
-        Self { list: [none; LARGE_BATCH.1], runs: 0, units: 0, most }
+        let none = Run { start: 0, len: 0, dirty: 0, whole_word: false };
+        Self { list: [none; LARGE_BATCH.1], runs: 0, units: 0, most, tables: false }
     }
 
     /// Takes dirty runs from word `word - 1` downwards; leaves `word` where the next batch goes on.
@@ -152,29 +165,44 @@ impl Batch {
             loop {
                 let free_bits = free.load(Ordering::Relaxed);
                 let bits = free_bits & dirty.load(Ordering::Relaxed);
-                if bits == 0 {
+                if bits == 0 && !(self.tables && free_bits == u64::MAX) {
                     break;
                 }
                 let room = self.most.0.saturating_sub(self.units);
                 // What is taken is no longer counted as dirty.
                 let excess = DIRTY.load(Ordering::Relaxed).saturating_sub(keep);
-                if self.runs == self.most.1.min(self.list.len()) || room == 0 || excess == 0 {
+                if self.runs == self.most.1.min(self.list.len())
+                    || room == 0
+                    || (excess == 0 && bits != 0)
+                {
                     return;
                 }
-                let top = 63 - bits.leading_zeros() as usize;
-                let all = (bits << (63 - top)).leading_ones() as usize;
-                let len = all.min(room).min(excess);
-                let from = top + 1 - len;
-                let whole_word = free_bits == u64::MAX && bits == mask(from, len);
+                let top = 64 - bits.leading_zeros() as usize;
+                let lowest = bits.trailing_zeros() as usize % 64;
+                let count = bits.count_ones() as usize;
+                // All of the word with what is clean in between, or the highest run alone.
+                let whole_word =
+                    free_bits == u64::MAX && top - lowest.min(top) <= room && count <= excess;
+                let run = if bits == 0 { 0 } else { (bits << (64 - top)).leading_ones() as usize };
+                let (from, len) = if whole_word {
+                    (lowest.min(top), top - lowest.min(top))
+                } else {
+                    let len = run.min(room).min(excess);
+                    (top - len, len)
+                };
                 let taken = if whole_word { (0, 64) } else { (from, len) };
                 if !claim_exactly(index * 64 + taken.0, taken.1) {
                     break; // somebody is at work here: leave this word to the next purge
                 }
                 if let Some(slot) = self.list.get_mut(self.runs) {
-                    *slot = Run { start: index * 64 + from, len, whole_word };
+                    let dirty = if whole_word { count } else { len };
+                    *slot = Run { start: index * 64 + from, len, dirty, whole_word };
                     self.runs += 1;
                 }
                 self.units += len;
+                if whole_word {
+                    break;
+                }
             }
             *word = index;
         }
@@ -195,8 +223,10 @@ impl Batch {
                 used += 1;
             }
         };
-        for run in runs {
+        let mut blocks = 0;
+        for run in runs.iter().filter(|run| run.len != 0) {
             add(window::address_of(run.start as u32), run.len << UNIT_SHIFT);
+            blocks += 1;
         }
         for run in runs.iter().filter(|run| run.whole_word) {
             for region in [Region::Records, Region::Granules, Region::Live] {
@@ -207,14 +237,19 @@ impl Batch {
         let (done, calls) =
             if used == 0 { (0, 0) } else { purge_ranges(ranges.get(..used).unwrap_or(&[])) };
         purged.calls = calls;
-        for (index, run) in runs.iter().enumerate() {
-            if index < done {
-                let (word, bits) = (run.start / 64, mask(run.start % 64, run.len));
-                // SAFETY: the units are claimed, so they are below the bound.
-                unsafe { unit_word(Region::Dirty, word) }.fetch_and(!bits, Ordering::Relaxed);
-                purged.bytes += run.len << UNIT_SHIFT;
+        let mut left = done;
+        for run in runs {
+            let whole = run.len == 0 || left != 0;
+            if whole {
+                left -= usize::from(run.len != 0);
+                if run.len != 0 {
+                    let (word, bits) = (run.start / 64, mask(run.start % 64, run.len));
+                    // SAFETY: the units are claimed, so they are below the bound.
+                    unsafe { unit_word(Region::Dirty, word) }.fetch_and(!bits, Ordering::Relaxed);
+                }
+                purged.bytes += run.dirty << UNIT_SHIFT;
             } else {
-                DIRTY.fetch_add(run.len, Ordering::Relaxed);
+                DIRTY.fetch_add(run.dirty, Ordering::Relaxed);
             }
             if run.whole_word {
                 put_back(run.start / 64 * 64, 64);
@@ -222,6 +257,6 @@ impl Batch {
                 put_back(run.start, run.len);
             }
         }
-        (purged, done >= runs.len())
+        (purged, done >= blocks)
     }
 }

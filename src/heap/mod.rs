@@ -134,6 +134,9 @@ fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), M
     };
     if out.len != 0 {
         count_refill(held, class, out.len);
+        if pages::is_sparse(held.heap(), class) {
+            crate::magazine::note_sparse(class);
+        }
     }
     outcome
 }
@@ -172,6 +175,7 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
     if due {
         outcome = sweep::look_around(&held, 2);
+        pages::watch(&held, class);
     }
     let retired = held.release();
     settle(outcome, retired);

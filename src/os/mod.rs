@@ -107,6 +107,22 @@ pub(crate) fn yield_now() {
     call(libc::SYS_sched_yield as usize, [0; 6]);
 }
 
+/// Sleeps for about so many milliseconds. Sets no errno.
+pub(crate) fn sleep(milliseconds: u32) {
+    let mut time = libc::timespec {
+        tv_sec: (milliseconds / 1000) as _,
+        tv_nsec: (milliseconds % 1000 * 1_000_000) as _,
+    };
+    // SAFETY: reads and writes the struct; an interruption leaves the rest in it.
+    unsafe {
+        let time = &raw mut time;
+        let errno = libc::__errno_location();
+        let before = *errno;
+        while libc::nanosleep(time, time) != 0 && *errno == libc::EINTR {}
+        *errno = before;
+    }
+}
+
 /// The kernel's id of the calling thread.
 #[allow(dead_code, reason = "used where thread-local storage cannot be had without calls")]
 pub(crate) fn thread_id() -> u32 {
