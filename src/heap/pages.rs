@@ -258,7 +258,8 @@ fn sum_up(state: &Pages) {
             {
                 let used = used.swap(0, Ordering::Relaxed) as usize;
                 let slabs = slabs.swap(0, Ordering::Relaxed) as usize;
-                let part = if slabs <= 2 { 3 } else { 2 };
+                // A few slabs are half free by chance now and then.
+                let part = if slabs <= 4 { 3 } else { 2 };
                 let is = slabs > 1 && part * used < slabs * UNIT_BYTES;
                 sparse.store(is, Ordering::Relaxed);
                 any |= is;
@@ -286,9 +287,19 @@ pub(super) fn watch(held: &Held, class: Class) {
         peak.store(out, Ordering::Relaxed);
     } else if out < most / 2 && most as usize * class.size() >= WORTH_A_WALK {
         peak.store(out, Ordering::Relaxed);
-        pages.rest.store(0, Ordering::Relaxed);
-        pages.pause.store(0, Ordering::Relaxed);
+        hurry(pages, (most - out) as usize * class.size(), out as usize * class.size());
     }
+}
+
+/// Has the next steps come soon, and lets them take pages before a walk has summed up.
+#[cold]
+#[inline(never)]
+fn hurry(pages: &Pages, freed: usize, live: usize) {
+    let excess = freed.saturating_sub(purge::allowance(live, FLOOR_PARTS));
+    let excess = excess.max(pages.excess.load(Ordering::Relaxed));
+    pages.excess.store(excess, Ordering::Relaxed);
+    pages.rest.store(0, Ordering::Relaxed);
+    pages.pause.store(0, Ordering::Relaxed);
 }
 
 /// Goes on with the walk over the heap's slabs: sums up, and takes pages while there is an excess.
