@@ -38,6 +38,7 @@ extern crate std;
 
 mod arena;
 mod background;
+mod batch;
 #[cfg(feature = "bitset")]
 pub mod bitset;
 #[cfg(not(feature = "bitset"))]
@@ -78,6 +79,7 @@ pub mod symbols {
 }
 
 pub use background::start_background;
+pub use batch::{alloc_batch, free_batch};
 pub use bitset::Backend;
 pub use config::{Config, Foreign};
 pub use face::{Bitmag, trim, usable_size};

@@ -348,6 +348,47 @@ pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
     }
 }
 
+/// Moves blocks from a magazine to the start of `out`, as many as there are and fit; how many.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn drain(tls: *mut Tls, class: Class, out: &mut [*mut u8]) -> usize {
+    // SAFETY: the caller's contract.
+    let mag = unsafe { Mag::of(tls, class) };
+    let mut top = mag.close();
+    if is_dummy(top) {
+        return 0;
+    }
+    let bottom = mag.bottom();
+    let mut done = 0;
+    while top > bottom {
+        let Some(slot) = out.get_mut(done) else { break };
+        // SAFETY: between the bottom and the top of this magazine.
+        let block = unsafe { top.read() };
+        top = top.wrapping_sub(1);
+        // A sized free of NULL may have pushed one: pass over it.
+        if !block.is_null() {
+            *slot = block;
+            done += 1;
+        }
+    }
+    mag.set_top(top);
+    done
+}
+
+/// Runs `f` with the number of the calling thread's heap, and stays with the one that `f` leaves.
+///
+/// # Safety
+/// As for `drain`.
+pub(crate) unsafe fn at_home<R>(tls: *mut Tls, f: impl FnOnce(&mut u32) -> R) -> R {
+    // SAFETY: the caller's contract; any class will do.
+    let mag = unsafe { Mag::of(tls, Class::from_index(1)) };
+    let mut home = mag.home();
+    let result = f(&mut home);
+    mag.set_home(home);
+    result
+}
+
 /// Has the calling thread look again at how deep its magazine of `class` is to be. For flushes.
 pub(crate) fn note_sparse(class: Class) {
     let tls = hit::tls();

@@ -4,6 +4,7 @@
 //! The holder of a lock works on its slabs with plain loads and stores; everyone else frees into
 //! them by one atomic add and a hint. This file has the two ways in: `refill` and `flush`.
 
+mod batch;
 mod clear;
 mod flush;
 mod hint;
@@ -15,6 +16,7 @@ mod run;
 mod slab;
 mod sweep;
 
+pub(crate) use batch::{flush_many, refill_many};
 pub(crate) use clear::{clear_all, clear_some};
 pub(crate) use lock::{
     all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads,

@@ -62,7 +62,7 @@ pub(super) struct Taken {
 
 /// Calls `f(word, mask)` for the words of the bits `from..to`; stops at `false`.
 #[inline]
-fn each_word(from: usize, to: usize, mut f: impl FnMut(usize, u64) -> bool) -> bool {
+pub(super) fn each_word(from: usize, to: usize, mut f: impl FnMut(usize, u64) -> bool) -> bool {
     let mut bit = from;
     while bit < to {
         let low = bit % 64;
