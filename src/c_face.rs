@@ -2,12 +2,14 @@
 //!
 //! The package `bitmag-malloc` gives these functions their C names and semantics.
 
+use crate::batch;
 use crate::block;
 use crate::config::{Config, Foreign};
 use crate::hit;
 use crate::init;
 use crate::misuse::{Fault, Misuse, report};
 use crate::size_class::{Class, MIN_ALIGN, round};
+use core::alloc::Layout;
 use core::ptr;
 
 /// The settings of the C face.
@@ -160,6 +162,36 @@ pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
         Ok((usable, _)) => Ok(usable),
         Err(Misuse { fault: Fault::Foreign, .. }) => Err(NotOurs),
         Err(misuse) => report(misuse),
+    }
+}
+
+/// Allocates `count` blocks of `size` bytes; how many there were.
+///
+/// # Safety
+/// `count` pointers can be written at `out`.
+pub unsafe fn allocate_batch(size: usize, out: *mut *mut u8, count: usize) -> usize {
+    let Ok(layout) = Layout::from_size_align(size, 1) else { return 0 };
+    // SAFETY: the caller's contract; the slots are written before they are read.
+    let out = unsafe {
+        ptr::write_bytes(out, 0, count);
+        core::slice::from_raw_parts_mut(out, count)
+    };
+    batch::allocate(layout, out, &CONFIG)
+}
+
+/// Frees `count` blocks of `size` bytes. A pointer that is not ours is misuse.
+///
+/// # Safety
+/// `count` pointers can be read at `blocks`; each is NULL or a block of that size of the caller's.
+pub unsafe fn release_batch(size: usize, blocks: *const *mut u8, count: usize) {
+    // SAFETY: the caller's contract.
+    let blocks = unsafe { core::slice::from_raw_parts(blocks, count) };
+    let outcome = match Layout::from_size_align(size, 1) {
+        Ok(layout) if init::ensure(&CONFIG) => batch::release(layout, blocks),
+        _ => Ok(()),
+    };
+    if let Err(misuse) = outcome {
+        report(misuse);
     }
 }
 

@@ -146,9 +146,7 @@ impl Mag {
         let depth = if sparse && !burst {
             self.count_call(0);
             twice.min(if self.class.is_medium() { 2 } else { FIRST_DEPTH })
-        } else if !sparse && twice * self.class.size() <= EASY_BYTES {
-            twice
-        } else if self.count_call(demand) {
+        } else if (!sparse && twice * self.class.size() <= EASY_BYTES) || self.count_call(demand) {
             twice
         } else {
             old

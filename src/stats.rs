@@ -53,7 +53,10 @@ impl ClassStats {
     /// block in twenty. 100 if it has no slabs, as all medium classes.
     #[must_use]
     pub const fn used_percent(&self) -> usize {
-        if self.blocks == 0 { 100 } else { self.used * 100 / self.blocks }
+        match (self.used * 100).checked_div(self.blocks) {
+            Some(percent) => percent,
+            None => 100,
+        }
     }
 }
 
