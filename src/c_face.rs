@@ -35,9 +35,17 @@ pub fn settings() -> Settings {
 /// What the library does once it is loaded, libc being there: starts the background thread if the
 /// environment asks for it. No lock of libc's is held then that creating a thread needs.
 pub fn loaded() {
-    if init::ensure(&CONFIG) {
-        crate::background::start_background();
+    if !init::is_ready() {
+        if !crate::environment::asks_for_background() {
+            return;
+        }
+        // A first block, so that the window's place is taken before another copy looks for its own.
+        let block = block::allocate(1, 1, &CONFIG);
+        if block.is_null() || block::free(block).is_err() {
+            return;
+        }
     }
+    crate::background::start_background();
 }
 
 /// Faults other than "foreign" end here.

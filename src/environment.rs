@@ -50,6 +50,27 @@ pub(crate) fn read(config: &mut Config) -> StatsTarget {
     }
 }
 
+/// Whether there is a `BITMAG_BACKGROUND`, whatever it says. For a library that is just being loaded.
+pub(crate) fn asks_for_background() -> bool {
+    let mut variables = os::environment();
+    while !variables.is_null() {
+        // SAFETY: the environment is an array of strings that ends with NULL, each of which ends with
+        // NUL; nobody changes it while libraries are being loaded.
+        let bytes = unsafe {
+            let variable = variables.read();
+            if variable.is_null() {
+                return false;
+            }
+            variables = variables.add(1);
+            core::ffi::CStr::from_ptr(variable.cast()).to_bytes()
+        };
+        if bytes.starts_with(b"BITMAG_BACKGROUND=") {
+            return !os::is_privileged();
+        }
+    }
+    false
+}
+
 /// Reads the kernel's copy piece by piece; variables longer than a piece are passed over.
 fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
     let Ok(file) = os::open(c"/proc/self/environ".as_ptr().cast(), false) else { return };

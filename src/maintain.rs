@@ -54,7 +54,7 @@ impl Budget {
         self
     }
 
-    /// Most system calls. One returns up to 64 runs of pages inside slabs, or up to 16 MiB of free
+    /// Most system calls. One returns up to 64 runs of pages inside slabs, or up to 4 MiB of free
     /// units; where the kernel takes no vector of ranges (before Linux 6.15), a single run, and free
     /// units need 4.
     #[must_use]
@@ -161,7 +161,10 @@ fn idle_units(budget: Budget, done: &mut Maintained) {
     done.bytes += purged.bytes;
     done.system_calls += purged.calls;
     // With calls to spare there is no more: others took the rest, or the system refuses.
-    let left =
-        if purged.calls < calls { 0 } else { idle.saturating_sub(purged.bytes >> UNIT_SHIFT) };
+    let left = if purged.calls < calls || purged.bytes == 0 {
+        0
+    } else {
+        idle.saturating_sub(purged.bytes >> UNIT_SHIFT)
+    };
     IDLE.store(u32::try_from(left).unwrap_or(u32::MAX), Ordering::Relaxed);
 }

@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 /// Units and runs that one batch takes on the way of a call: 2 MiB, about 50 us of the system's time.
 const BATCH: (usize, usize) = (32, 8);
 /// The same when the caller asked for it.
-const LARGE_BATCH: (usize, usize) = (256, 16);
+const LARGE_BATCH: (usize, usize) = (64, 16);
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 

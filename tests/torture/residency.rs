@@ -384,10 +384,10 @@ static HANDLED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize:
 
 /// Takes and gives a few blocks of sizes that the program purges around.
 extern "C" fn on_alarm(_signal: i32) {
-    let mut held = [const { None }; 12];
+    let mut held = [const { None }; 3];
     for (index, place) in held.iter_mut().enumerate() {
         // A large one: a handler may come inside a hit of the program's.
-        *place = Some(take(40_000 + 1000 * index));
+        *place = Some(take(40_000 + 30_000 * index));
     }
     for block in held.into_iter().rev().flatten() {
         if give(block).is_err() {
@@ -405,7 +405,8 @@ fn trimmed_under_signals() -> Result<(), String> {
         action.sa_sigaction = on_alarm as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-        let value = libc::timeval { tv_sec: 0, tv_usec: 100 };
+        // Long enough that the program gets on between two of them, on a busy machine too.
+        let value = libc::timeval { tv_sec: 0, tv_usec: 1000 };
         let timer = libc::itimerval { it_interval: value, it_value: value };
         libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
     }
@@ -425,7 +426,7 @@ fn trimmed_under_signals() -> Result<(), String> {
         bitmag::maintain(bitmag::Budget::new());
     }
     let handled = HANDLED.load(std::sync::atomic::Ordering::Relaxed);
-    ensure!(handled > 200, "the handler ran only {handled} times");
+    ensure!(handled > 50, "the handler ran only {handled} times");
     Ok(())
 }
 
