@@ -120,7 +120,7 @@ pub(crate) struct Heap {
     /// Chunk at which the next search for claimable slabs goes on, per row of hints.
     pub search: [AtomicU32; HINTS],
     pub counters: [Counters; CLASSES],
-    /// What `heap/pages.rs` knows of the heap's slabs. Lock holder only.
+    /// What `heap/walk.rs` knows of the heap's slabs. Lock holder only.
     pub pages: Pages,
 }
 
@@ -186,7 +186,7 @@ pub(crate) struct Record {
     /// Pages that were returned since the slab was last its class's current one, a bit each. Lock
     /// holder only, as the next.
     pub purged: AtomicU32,
-    /// 1 + `used` when `heap/pages.rs` last looked, 0: not since the slab was current.
+    /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
     pub seen: AtomicU32,
     _pad: [u8; 64 - 8 - 7 * 4 - size_of::<usize>() - 4 * (size_of::<usize>() / 8)],
     /// One bit per block (class slab) or granule (run slab), set: free.

@@ -12,6 +12,8 @@ mod limits;
 mod memory;
 #[path = "torture/residency.rs"]
 mod residency;
+#[path = "torture/returning.rs"]
+mod returning;
 #[path = "torture/signals.rs"]
 mod signals;
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         limits::SCENARIOS,
         memory::SCENARIOS,
         residency::SCENARIOS,
+        returning::SCENARIOS,
         signals::SCENARIOS,
         threads::SCENARIOS,
     ]
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
         tests.extend(memory::tests());
         tests.extend(limits::tests());
         tests.extend(residency::tests());
+        tests.extend(returning::tests());
         tests
     })
 }

@@ -15,6 +15,7 @@ mod remote;
 mod run;
 mod slab;
 mod sweep;
+mod walk;
 
 pub(crate) use batch::{flush_many, refill_many};
 pub(crate) use clear::{clear_all, clear_some};
@@ -22,9 +23,9 @@ pub(crate) use lock::{
     all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads,
     unlock_after_fork, wanted,
 };
-pub(crate) use pages::is_sparse;
 pub(crate) use remote::{free_block, locate};
 pub(crate) use sweep::{reclaim, start_resweep};
+pub(crate) use walk::is_sparse;
 
 use crate::arena::{purge, units};
 use crate::misuse::{Misuse, report};
@@ -120,7 +121,7 @@ fn refill_from_fresh(home: &mut u32, class: Class, want: usize, out: &mut Batch)
     } else {
         slab::carve(&held, unit, class);
     }
-    pages::note_fresh(&held, class);
+    walk::note_fresh(&held, class);
     let outcome = take(&held, class, want, out);
     let retired = held.release();
     settle(outcome, retired);
@@ -136,7 +137,7 @@ fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), M
     };
     if out.len != 0 {
         count_refill(held, class, out.len);
-        if pages::is_sparse(held.heap(), class) {
+        if walk::is_sparse(held.heap(), class) {
             crate::magazine::note_sparse(class);
         }
     }
@@ -177,7 +178,7 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
     if due {
         outcome = sweep::look_around(&held, 2);
-        pages::watch(&held, class);
+        walk::watch(&held, class);
     }
     let retired = held.release();
     settle(outcome, retired);
@@ -191,7 +192,7 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
 #[cold]
 #[inline(never)]
 fn look_elsewhere(home: u32, class: Class, turn: u32) {
-    if pages::is_sparse(heap(home), class) {
+    if walk::is_sparse(heap(home), class) {
         crate::magazine::note_sparse(class);
     }
     if let Some(held) = lock::try_lock(heap(turn % count())) {
@@ -201,7 +202,7 @@ fn look_elsewhere(home: u32, class: Class, turn: u32) {
     }
     if turn.is_multiple_of(SWEEPS_PER_STEP) {
         let step = turn / SWEEPS_PER_STEP;
-        pages::step(heap(if step.is_multiple_of(4) { step / 4 % count() } else { home }));
+        walk::step(heap(if step.is_multiple_of(4) { step / 4 % count() } else { home }));
     }
 }
 

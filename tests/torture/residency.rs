@@ -4,7 +4,7 @@
 
 use crate::support::api::Way;
 use crate::support::verdict::{Scenario, Verdict, native_test, seed};
-use crate::{Face, api, each_face, each_face_natively, ensure};
+use crate::{Face, api, each_face_natively, ensure};
 use libtest_mimic::Trial;
 use std::sync::Barrier;
 use std::time::Duration;
@@ -21,12 +21,12 @@ fn resident() -> u64 {
 
 /// A touched block. The table of blocks lies in a mapping of its own, which is not part of what is measured.
 #[derive(Clone, Copy)]
-struct Held {
+pub struct Held {
     address: *mut u8,
     size: usize,
 }
 
-fn take(size: usize) -> Held {
+pub fn take(size: usize) -> Held {
     // SAFETY: a plain allocation, whose bytes are this test's.
     unsafe {
         let address = api().alloc(Way::Malloc, size, 16);
@@ -36,7 +36,7 @@ fn take(size: usize) -> Held {
     }
 }
 
-fn give(held: Held) -> Result<(), String> {
+pub fn give(held: Held) -> Result<(), String> {
     // SAFETY: taken above and freed once; its bytes are read first.
     unsafe {
         let whole =
@@ -48,13 +48,13 @@ fn give(held: Held) -> Result<(), String> {
 }
 
 /// Room for blocks, outside of the heap under test.
-struct Table {
-    blocks: &'static mut [Held],
-    len: usize,
+pub struct Table {
+    pub blocks: &'static mut [Held],
+    pub len: usize,
 }
 
 impl Table {
-    fn new(most: usize) -> Table {
+    pub fn new(most: usize) -> Table {
         let bytes = most * size_of::<Held>();
         let (access, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -68,12 +68,12 @@ impl Table {
         Table { blocks, len: 0 }
     }
 
-    fn push(&mut self, held: Held) {
+    pub fn push(&mut self, held: Held) {
         self.blocks[self.len] = held;
         self.len += 1;
     }
 
-    fn swap_remove(&mut self, at: usize) -> Held {
+    pub fn swap_remove(&mut self, at: usize) -> Held {
         self.len -= 1;
         self.blocks.swap(at, self.len);
         self.blocks[self.len]
@@ -81,7 +81,7 @@ impl Table {
 }
 
 /// Mostly 16 to 512 bytes, some up to 16 KiB.
-fn mixed(rng: &mut fastrand::Rng) -> usize {
+pub fn mixed(rng: &mut fastrand::Rng) -> usize {
     match rng.u32(0..100) {
         0..95 => rng.usize(16..=512),
         _ => rng.usize(512..=16 << 10),
@@ -304,132 +304,6 @@ fn maintained() -> Result<(), String> {
     Ok(())
 }
 
-/// A program that forks, trims and maintains on several threads at once: every child works.
-fn trimmed_while_forking() -> Result<(), String> {
-    static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-    let stopped = || STOP.load(std::sync::atomic::Ordering::Relaxed);
-    let work = |seed: u64| -> Result<(), String> {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut table = Table::new(20_000);
-        for _ in 0..20_000 {
-            table.push(take(mixed(&mut rng)));
-        }
-        while table.len > 2000 {
-            let at = rng.usize(0..table.len);
-            give(table.swap_remove(at))?;
-        }
-        for _ in 0..5000 {
-            let at = rng.usize(0..table.len);
-            give(table.swap_remove(at))?;
-            table.push(take(mixed(&mut rng)));
-        }
-        while table.len > 0 {
-            let last = table.len - 1;
-            give(table.swap_remove(last))?;
-        }
-        // SAFETY: the table's mapping is this function's.
-        unsafe { libc::munmap(table.blocks.as_mut_ptr().cast(), size_of_val(table.blocks)) };
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2)
-            .map(|me| {
-                scope.spawn(move || {
-                    (0..).take_while(|_| !stopped()).try_for_each(|round| work(100 * me + round))
-                })
-            })
-            .collect();
-        scope.spawn(|| {
-            while !stopped() {
-                api().trim();
-                bitmag::maintain(bitmag::Budget::new());
-            }
-        });
-        let mut outcome = Ok(());
-        for round in 0..40 {
-            std::thread::sleep(Duration::from_millis(5));
-            // SAFETY: what the child may do after a fork is what is tested.
-            match unsafe { libc::fork() } {
-                0 => {
-                    // SAFETY: an alarm for this process; a child of fork leaves without the parent's exit handlers.
-                    unsafe {
-                        libc::alarm(60);
-                        let done = work(round).and_then(|()| {
-                            api().trim();
-                            work(round + 1)
-                        });
-                        libc::_exit(done.is_err().into());
-                    }
-                }
-                pid => {
-                    let mut status = 0;
-                    // SAFETY: waits for our own child.
-                    unsafe { libc::waitpid(pid, &mut status, 0) };
-                    if status != 0 {
-                        outcome = Err(format!("fork {round}: the child ended with {status:#x}"));
-                        break;
-                    }
-                }
-            }
-        }
-        STOP.store(true, std::sync::atomic::Ordering::Relaxed);
-        for worker in workers {
-            worker.join().map_err(|_| "a worker panicked")??;
-        }
-        outcome
-    })
-}
-
-static HANDLED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-
-/// Takes and gives a few blocks of sizes that the program purges around.
-extern "C" fn on_alarm(_signal: i32) {
-    let mut held = [const { None }; 3];
-    for (index, place) in held.iter_mut().enumerate() {
-        // A large one: a handler may come inside a hit of the program's.
-        *place = Some(take(40_000 + 30_000 * index));
-    }
-    for block in held.into_iter().rev().flatten() {
-        if give(block).is_err() {
-            std::process::abort();
-        }
-    }
-    HANDLED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// Purges and steps of maintenance interrupted by a handler that allocates and frees.
-fn trimmed_under_signals() -> Result<(), String> {
-    // SAFETY: a handler and a timer of this process, which ends with the scenario.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_alarm as *const () as usize;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-        // Long enough that the program gets on between two of them, on a busy machine too.
-        let value = libc::timeval { tv_sec: 0, tv_usec: 1000 };
-        let timer = libc::itimerval { it_interval: value, it_value: value };
-        libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
-    }
-    let mut rng = fastrand::Rng::with_seed(seed());
-    let mut table = Table::new(4000);
-    let end = std::time::Instant::now() + Duration::from_secs(2);
-    while std::time::Instant::now() < end {
-        // Large blocks only: no hit of this thread is ever interrupted.
-        while table.len < 300 {
-            table.push(take(rng.usize(33_000..300_000)));
-        }
-        while table.len > 20 {
-            let at = rng.usize(0..table.len);
-            give(table.swap_remove(at))?;
-        }
-        api().trim();
-        bitmag::maintain(bitmag::Budget::new());
-    }
-    let handled = HANDLED.load(std::sync::atomic::Ordering::Relaxed);
-    ensure!(handled > 50, "the handler ran only {handled} times");
-    Ok(())
-}
-
 pub const SCENARIOS: &[Scenario] = &[
     ("thinned", thinned),
     ("peak_and_trim", peak_and_trim),
@@ -437,8 +311,6 @@ pub const SCENARIOS: &[Scenario] = &[
     ("sparse", sparse),
     ("crowd", crowd),
     ("maintained", maintained),
-    ("trimmed_while_forking", trimmed_while_forking),
-    ("trimmed_under_signals", trimmed_under_signals),
 ];
 
 pub fn tests() -> Vec<Trial> {
@@ -449,14 +321,6 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(each_face_natively("residency::of_many_threads", "crowd", &faces));
     let rust = [Face::Rust];
     tests.extend(each_face_natively("residency::by_maintenance", "maintained", &rust));
-    let name = "residency::returned_while_forking";
-    tests.extend(each_face(
-        name,
-        "trimmed_while_forking",
-        &[Face::Rust, Face::RustChecked, Face::C],
-    ));
-    let name = "residency::returned_under_signals";
-    tests.extend(each_face(name, "trimmed_under_signals", &[Face::Rust, Face::C]));
     // With the thread that runs in the background, asked for through the environment.
     tests.extend(faces.map(|face| {
         native_test(format!("residency::of_an_idle_process::{face:?}"), move || {
