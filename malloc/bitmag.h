@@ -12,6 +12,9 @@
  *   BITMAG_STATS=1 | PATH       statistics at exit, on stderr or into PATH (%p: process id)
  *   BITMAG_CHECK=1              every misuse is found at once, at the price of speed
  *   BITMAG_FOREIGN=abort | forward | ignore     what happens to a pointer that is not ours
+ *   BITMAG_PURGE_SHARE=PERCENT | never          how much may stay free and resident beside what is in use
+ *   BITMAG_PURGE_FLOOR=KIB                      and how much in any case
+ *   BITMAG_BACKGROUND=1 | MILLISECONDS          a thread gives memory back while the program is idle
  *   BITMAG_BACKEND=scalar | avx2 | avx512 | neon
  */
 #ifndef BITMAG_H
@@ -47,6 +50,18 @@ void free_aligned_sized(void *ptr, size_t alignment, size_t size) BITMAG_NOTHROW
 
 /* free, under the name that glibc dropped in 2.26. */
 void cfree(void *ptr) BITMAG_NOTHROW;
+
+/* Allocates up to `count` blocks of `size` bytes into `out`, at a fraction of what one malloc for each
+ * costs; how many there were, fewer with ENOMEM. Each is a block like any other. */
+size_t bitmag_alloc_batch(size_t size, void **out, size_t count) BITMAG_NOTHROW;
+
+/* Gives back `count` blocks of exactly `size` bytes, however they were allocated; NULLs are passed over. */
+void bitmag_free_batch(size_t size, void *const *blocks, size_t count) BITMAG_NOTHROW;
+
+/* A bounded part of what malloc_trim does, for programs that choose when: looks at up to `slabs` slabs of
+ * 64 KiB and makes up to `system_calls` system calls; the bytes returned to the system. Each call goes on
+ * where the last one stopped, and waits for nobody. */
+size_t bitmag_maintain(size_t slabs, size_t system_calls) BITMAG_NOTHROW;
 
 #ifdef __cplusplus
 }

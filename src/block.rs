@@ -22,7 +22,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 ///
 /// `None` in checked mode, in a handler inside a slow call, in a late or unregistered thread.
 #[inline(always)]
-fn with_magazines<R>(f: impl FnOnce(*mut Tls) -> R) -> Option<R> {
+pub(crate) fn with_magazines<R>(f: impl FnOnce(*mut Tls) -> R) -> Option<R> {
     let tls = hit::writable_tls()?;
     // SAFETY: the calling thread's own block.
     unsafe {
@@ -248,17 +248,4 @@ pub(crate) fn resize_in_place(
             Ok(if moved.is_null() { None } else { Some(moved) })
         }
     }
-}
-
-/// Gives back what can be given back: the caller's magazines, empty slabs, free units' pages.
-///
-/// Whether any memory was returned to the system.
-pub(crate) fn trim() -> bool {
-    if !init::is_ready() {
-        return false;
-    }
-    // SAFETY: `with_magazines` gives an ACTIVE, busy block.
-    with_magazines(|tls| unsafe { thread::flush_all(tls) });
-    heap::reclaim();
-    crate::arena::units::purge(0, usize::MAX) != 0
 }

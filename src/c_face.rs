@@ -2,6 +2,7 @@
 //!
 //! The package `bitmag-malloc` gives these functions their C names and semantics.
 
+use crate::batch;
 use crate::block;
 use crate::burst;
 use crate::config::{Config, Foreign};
@@ -9,6 +10,7 @@ use crate::hit;
 use crate::init;
 use crate::misuse::{Fault, Misuse, report};
 use crate::size_class::{Class, MIN_ALIGN, round};
+use core::alloc::Layout;
 use core::ptr;
 
 /// The settings of the C face.
@@ -29,6 +31,22 @@ pub struct Settings {
 pub fn settings() -> Settings {
     init::ensure(&CONFIG);
     Settings { foreign: init::foreign() }
+}
+
+/// What the library does once it is loaded, libc being there: starts the background thread if the
+/// environment asks for it. No lock of libc's is held then that creating a thread needs.
+pub fn loaded() {
+    if !init::is_ready() {
+        if !crate::environment::asks_for_background() {
+            return;
+        }
+        // A first block, so that the window's place is taken before another copy looks for its own.
+        let block = block::allocate(1, 1, &CONFIG);
+        if block.is_null() || block::free(block).is_err() {
+            return;
+        }
+    }
+    crate::background::start_background();
 }
 
 /// Faults other than "foreign" end here.
@@ -180,6 +198,36 @@ pub unsafe fn release_sized_quickly(block: *mut u8, size: usize) -> bool {
     !block.is_null() && burst::free_sized(block, size)
 }
 
+/// Allocates `count` blocks of `size` bytes; how many there were.
+///
+/// # Safety
+/// `count` pointers can be written at `out`.
+pub unsafe fn allocate_batch(size: usize, out: *mut *mut u8, count: usize) -> usize {
+    let Ok(layout) = Layout::from_size_align(size, 1) else { return 0 };
+    // SAFETY: the caller's contract; the slots are written before they are read.
+    let out = unsafe {
+        ptr::write_bytes(out, 0, count);
+        core::slice::from_raw_parts_mut(out, count)
+    };
+    batch::allocate(layout, out, &CONFIG)
+}
+
+/// Frees `count` blocks of `size` bytes. A pointer that is not ours is misuse.
+///
+/// # Safety
+/// `count` pointers can be read at `blocks`; each is NULL or a block of that size of the caller's.
+pub unsafe fn release_batch(size: usize, blocks: *const *mut u8, count: usize) {
+    // SAFETY: the caller's contract.
+    let blocks = unsafe { core::slice::from_raw_parts(blocks, count) };
+    let outcome = match Layout::from_size_align(size, 1) {
+        Ok(layout) if init::ensure(&CONFIG) => batch::release(layout, blocks),
+        _ => Ok(()),
+    };
+    if let Err(misuse) = outcome {
+        report(misuse);
+    }
+}
+
 /// Where `malloc` goes when its hit misses.
 ///
 /// # Safety
@@ -219,7 +267,7 @@ pub fn write_stats(file: i32) {
 
 /// Gives back what can be given back; whether any memory was. `_pad` bytes could be kept: none are.
 pub fn trim(_pad: usize) -> bool {
-    block::trim()
+    crate::maintain::purge() != 0
 }
 
 /// Writes the pieces to stderr in one go, without allocating; at most 256 bytes.

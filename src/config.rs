@@ -32,11 +32,21 @@ pub struct Config {
     pub(crate) environment: bool,
     pub(crate) foreign: Foreign,
     pub(crate) backend: Option<Backend>,
+    /// Percent of the bytes in use that may stay free and resident, or `NEVER`.
+    pub(crate) purge_share: u32,
+    /// Bytes that may stay free and resident whatever is in use.
+    pub(crate) purge_floor: usize,
+    /// Milliseconds between two rounds of the background thread, 0: there is none.
+    pub(crate) background: u32,
     /// Set by the C face: it may register a pthread key, because its library is never unloaded.
     pub(crate) c_face: bool,
 }
 
 impl Config {
+    /// As a share: nothing goes back to the system unless it is asked for by [`purge`](crate::purge)
+    /// or [`maintain`](crate::maintain).
+    pub const NEVER: u32 = u32::MAX;
+
     /// The defaults: unchecked, best backend that the processor has, environment not read.
     #[must_use]
     pub const fn new() -> Self {
@@ -45,6 +55,9 @@ impl Config {
             environment: false,
             foreign: Foreign::Abort,
             backend: None,
+            purge_share: 12,
+            purge_floor: 16 << 20,
+            background: 0,
             c_face: false,
         }
     }
@@ -69,6 +82,54 @@ impl Config {
     #[must_use]
     pub const fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// How much memory may stay free and resident, in percent of what is in use: 12 unless set,
+    /// [`Config::NEVER`] for all of it. Beyond that, and the floor, pages go back to the system, a
+    /// bounded number on the way of a slow call, never on a hit. `BITMAG_PURGE_SHARE`.
+    ///
+    /// ```
+    /// use bitmag::{Bitmag, Config};
+    /// // Frugal: next to nothing is kept.
+    /// static FRUGAL: Bitmag = Bitmag::with(Config::new().purge_share(5).purge_floor(1 << 20));
+    /// ```
+    #[must_use]
+    pub const fn purge_share(mut self, percent: u32) -> Self {
+        self.purge_share = percent;
+        self
+    }
+
+    /// How many bytes may stay free and resident however little is in use: 16 MiB unless set.
+    /// `BITMAG_PURGE_FLOOR`, in KiB.
+    #[must_use]
+    pub const fn purge_floor(mut self, bytes: usize) -> Self {
+        self.purge_floor = bytes;
+        self
+    }
+
+    /// Has a background thread give memory back that the process does not need, also while the process
+    /// makes no call: a round of [`maintain`](crate::maintain) each `period`, at least 10 ms. What a
+    /// peak left behind has gone back after about three rounds. Off unless set. `BITMAG_BACKGROUND`.
+    ///
+    /// The thread starts at the first need of it. It blocks all signals, does not keep the process
+    /// alive, and does not run in the child of a fork before that needs it.
+    ///
+    /// ```
+    /// use bitmag::{Bitmag, Config};
+    /// use core::time::Duration;
+    /// static TIDY: Bitmag = Bitmag::with(Config::new().background(Duration::from_millis(500)));
+    /// ```
+    #[must_use]
+    pub const fn background(mut self, period: core::time::Duration) -> Self {
+        let milliseconds = period.as_millis();
+        self.background = if milliseconds < 10 {
+            10
+        } else if milliseconds > 1 << 30 {
+            1 << 30
+        } else {
+            milliseconds as u32
+        };
         self
     }
 

@@ -3,6 +3,7 @@
 //! libc's `environ` is used where it is set; before libc has started (a call from inside the dynamic
 //! loader) the kernel's copy in `/proc/self/environ` is. A bad value is named on stderr and ignored.
 
+use crate::background::PERIOD_MS;
 use crate::bitset::Backend;
 use crate::config::{Config, Foreign};
 use crate::misuse::write_line;
@@ -47,6 +48,27 @@ pub(crate) fn read(config: &mut Config) -> StatsTarget {
         // SAFETY: not the terminator, so there is another entry.
         variables = unsafe { variables.add(1) };
     }
+}
+
+/// Whether there is a `BITMAG_BACKGROUND`, whatever it says. For a library that is just being loaded.
+pub(crate) fn asks_for_background() -> bool {
+    let mut variables = os::environment();
+    while !variables.is_null() {
+        // SAFETY: the environment is an array of strings that ends with NULL, each of which ends with
+        // NUL; nobody changes it while libraries are being loaded.
+        let bytes = unsafe {
+            let variable = variables.read();
+            if variable.is_null() {
+                return false;
+            }
+            variables = variables.add(1);
+            core::ffi::CStr::from_ptr(variable.cast()).to_bytes()
+        };
+        if bytes.starts_with(b"BITMAG_BACKGROUND=") {
+            return !os::is_privileged();
+        }
+    }
+    false
 }
 
 /// Reads the kernel's copy piece by piece; variables longer than a piece are passed over.
@@ -100,6 +122,19 @@ fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
             Some(backend) if backend.is_available() => set(&mut config.backend, Some(backend)),
             _ => false,
         },
+        b"PURGE_SHARE" => match value {
+            b"never" => set(&mut config.purge_share, Config::NEVER),
+            _ => number(value).is_some_and(|percent| set(&mut config.purge_share, percent)),
+        },
+        b"PURGE_FLOOR" => number(value)
+            .and_then(|kib| (kib as usize).checked_mul(1024))
+            .is_some_and(|bytes| set(&mut config.purge_floor, bytes)),
+        b"BACKGROUND" => match (value, number(value)) {
+            (b"", _) | (_, Some(0)) => set(&mut config.background, 0),
+            (_, Some(1)) => set(&mut config.background, PERIOD_MS),
+            (_, Some(period @ 10..=0x4000_0000)) => set(&mut config.background, period),
+            _ => false,
+        },
         b"STATS" => match value {
             b"0" | b"" => true,
             b"1" => set(stats, StatsTarget::Stderr),
@@ -115,6 +150,16 @@ fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
     if !good {
         write_line(&[b"bitmag: ignoring ", variable, b"\n"]);
     }
+}
+
+/// A decimal number, all digits, at most 9 of them.
+fn number(value: &[u8]) -> Option<u32> {
+    if value.is_empty() || value.len() > 9 {
+        return None;
+    }
+    value.iter().try_fold(0, |sum, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
+    })
 }
 
 fn set<T>(place: &mut T, value: T) -> bool {

@@ -238,10 +238,7 @@ pub unsafe fn usable_size(ptr: *const u8) -> usize {
     }
 }
 
-/// Gives back what can be given back: the calling thread's magazines, empty slabs, and the pages of
-/// all free units. Whether any memory was returned to the system.
-///
-/// Waits for one heap's lock at a time. O(slabs).
+/// [`purge`](crate::purge) under its C name: whether any memory was returned to the system.
 pub fn trim() -> bool {
-    block::trim()
+    crate::maintain::purge() != 0
 }

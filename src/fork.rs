@@ -70,6 +70,7 @@ pub(crate) unsafe extern "C" fn in_child() {
         Some(unsafe { (*own).heap })
     });
     heap::start_resweep();
+    crate::background::after_fork();
     forking().store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
     window::unlock_after_fork();

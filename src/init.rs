@@ -5,7 +5,8 @@
 //! handlers, the exit handler): such calls are served in single-block mode, and so is any other
 //! thread until it is done.
 
-use crate::arena::{tables, window};
+use crate::arena::{purge, tables, window};
+use crate::background;
 use crate::bitset;
 use crate::check;
 use crate::config::{Config, Foreign};
@@ -92,6 +93,8 @@ fn start(config: &Config) -> bool {
     if config.check {
         check::turn_on();
     }
+    purge::configure(&config);
+    background::configure(config.background, !config.c_face);
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
         (*SETTINGS.0.get()).config = config;

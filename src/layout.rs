@@ -6,7 +6,7 @@
 
 use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the bytes in a unit, the arena's smallest piece.
 pub(crate) const UNIT_SHIFT: u32 = 16;
@@ -70,8 +70,11 @@ pub(crate) struct Thread {
     /// Position in the table of records.
     pub index: u32,
     /// Depth of each class's magazine in blocks in bits 0..5, 0 until the class is first used; bit 6
-    /// set if the last refill's blocks were no neighbours; bit 7 if the last slow call was a flush.
+    /// set if the class was found sparse; bit 5 if the last refill's blocks were no neighbours; bit 7 if
+    /// the last slow call was a flush.
     pub depths: [AtomicU8; CLASSES + 3],
+    /// Slow calls of each class since its depth last changed, while it is not at its most. Never reset.
+    pub demand: [AtomicU8; CLASSES + 3],
     /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
     pub magazines: [Magazine; CLASSES],
     /// The thread's block, where thread-local storage cannot be had without calls.
@@ -118,6 +121,35 @@ pub(crate) struct Heap {
     /// Chunk at which the next search for claimable slabs goes on, per row of hints.
     pub search: [AtomicU32; HINTS],
     pub counters: [Counters; CLASSES],
+    /// What `heap/walk.rs` knows of the heap's slabs. Lock holder only.
+    pub pages: Pages,
+}
+
+/// How much of a heap's slabs is free and resident: one walk over them, some slabs at a time.
+#[repr(C)]
+pub(crate) struct Pages {
+    /// Unit at which the walk goes on.
+    pub cursor: AtomicU32,
+    /// Steps that are left out before the next one, and after each. Anyone counts the first down.
+    pub rest: AtomicU32,
+    pub pause: AtomicU32,
+    /// Slabs met by this walk, and small classes (bit 65: run slabs) among them.
+    pub met: AtomicU32,
+    pub classes: [AtomicU64; 2],
+    /// Sums of the walk so far: bytes in use, and free bytes of sparse slabs.
+    pub live: AtomicUsize,
+    pub idle: AtomicUsize,
+    /// Bytes that are to go back, by the sums of the last whole walk.
+    pub excess: AtomicUsize,
+    /// The same sums by small class, and of run slabs: bytes in use, slabs.
+    pub used: [AtomicU32; RUN + 1],
+    pub slabs: [AtomicU32; RUN + 1],
+    /// Whether in the last whole walk the class held several slabs and less than half of their bytes
+    /// was in use, and it needed no fresh slab since. Read without the lock too.
+    pub sparse: [AtomicBool; RUN + 1],
+    /// By class: the most blocks that were out (refilled and not flushed) since a walk was last asked
+    /// for, as every 8th flush saw it.
+    pub peak: [AtomicU32; CLASSES],
 }
 
 /// Rows of hints: row c for class slabs of a small class c, and for run slabs the largest medium
@@ -155,7 +187,12 @@ pub(crate) struct Record {
     pub span_live: AtomicU32,
     /// Span head: bytes asked for.
     pub span_bytes: AtomicUsize,
-    _pad: [u8; 64 - 8 - 6 * 4 - size_of::<usize>()],
+    /// Pages that were returned since the slab was last its class's current one, a bit each. Lock
+    /// holder only, as the next.
+    pub purged: AtomicU32,
+    /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
+    pub seen: AtomicU32,
+    _pad: [u8; 64 - 8 - 8 * 4 - size_of::<usize>()],
     /// One bit per block (class slab) or granule (run slab), set: free.
     pub local: [AtomicU64; SLAB_WORDS],
     /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.

@@ -37,6 +37,8 @@ compile_error!("bitmag does not support the x32 ABI");
 extern crate std;
 
 mod arena;
+mod background;
+mod batch;
 #[cfg(feature = "bitset")]
 pub mod bitset;
 #[cfg(not(feature = "bitset"))]
@@ -59,6 +61,7 @@ mod hit;
 mod init;
 mod layout;
 mod magazine;
+mod maintain;
 mod misuse;
 mod os;
 mod single;
@@ -76,7 +79,10 @@ pub mod symbols {
     pub use crate::hit::{TLS, WINDOW};
 }
 
+pub use background::start_background;
+pub use batch::{alloc_batch, free_batch};
 pub use bitset::Backend;
 pub use config::{Config, Foreign};
 pub use face::{Bitmag, trim, usable_size};
+pub use maintain::{Budget, Maintained, maintain, purge};
 pub use stats::{ClassStats, Stats, stats};

@@ -5,8 +5,11 @@
 //! While a slow call works on a magazine its top stands on the dummy, so that a signal handler
 //! misses every hit of that class instead of seeing half a change.
 //!
-//! Depth follows demand: 4 blocks at first, doubled at each refill and flush, at most 31 and at
-//! most 16 KiB of blocks (but 2). How much moves follows it too: a class that was refilled last time
+//! Depth follows demand and bytes: 4 blocks at first, doubled at each refill and flush up to 2 KiB of
+//! blocks, from there on at every 16th, at most 31 and at most 16 KiB of blocks (but 2). A class
+//! that holds several slabs more than half of which is free gets 4 (2 of a medium one) where it takes
+//! and gives by turns, so that its blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow
+//! calls one comparison for all of this. How much moves follows it too: a class that was refilled last time
 //! is filled up, one that was flushed last time is filled half; a class that was flushed last time
 //! gives back seven eighths, else half. A burst takes few slow calls, and a random walk starts in the
 //! middle, far from both ends.
@@ -22,15 +25,25 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;
+/// Bytes of blocks up to which a depth is doubled at each slow call.
+const EASY_BYTES: usize = 2048;
+/// Slow calls that double a depth beyond that.
+const DEMAND: u8 = 16;
+/// Slow calls in one direction that double the depth of a sparse class.
+const SPARSE_DEMAND: u8 = 4;
 /// Bit of a depth byte: the last slow call was a flush.
 pub(crate) const FLUSHED: u8 = 0x80;
+/// Bit of a depth byte: the class was found sparse.
+const SPARSE: u8 = 0x40;
 /// Bit of a depth byte: the blocks of the last refill were no neighbours.
-pub(crate) const SCATTERED: u8 = 0x40;
+pub(crate) const SCATTERED: u8 = 0x20;
+/// Bits of a depth byte that hold the depth.
+const DEPTH: u8 = 0x1f;
 
 /// The depth in a depth byte.
 #[inline(always)]
 pub(crate) fn depth_of(byte: u8) -> usize {
-    usize::from(byte & !(FLUSHED | SCATTERED))
+    usize::from(byte & DEPTH)
 }
 
 /// A class's magazine of an ACTIVE thread.
@@ -104,15 +117,57 @@ impl Mag {
         self.depth_byte().load(Ordering::Relaxed) & FLUSHED != 0
     }
 
-    /// Doubles the depth, from `FIRST_DEPTH` to the class's most, and notes which way the blocks
-    /// went. The magazine is being rebuilt.
+    /// Settles the new depth and notes which way the blocks went. The magazine is being rebuilt;
+    /// `kept` blocks stay in it and one may be added.
     #[inline(always)]
-    fn deepen(&self, flushed: bool) -> usize {
+    fn deepen(&self, flushed: bool, kept: usize) -> usize {
         let byte = self.depth_byte().load(Ordering::Relaxed);
-        let depth = (depth_of(byte) * 2).max(FIRST_DEPTH).min(self.class.max_depth());
-        let byte = depth as u8 | byte & SCATTERED | if flushed { FLUSHED } else { 0 };
-        self.depth_byte().store(byte, Ordering::Relaxed);
+        let flag = if flushed { FLUSHED } else { 0 };
+        let most = self.class.max_depth();
+        if usize::from(byte & !(FLUSHED | SCATTERED)) != most {
+            return self.adapt(byte, flag, kept);
+        }
+        self.depth_byte().store(most as u8 | byte & SCATTERED | flag, Ordering::Relaxed);
+        most
+    }
+
+    /// `deepen` of a magazine that is not at its most, or whose class was found sparse.
+    #[cold]
+    #[inline(never)]
+    fn adapt(&self, byte: u8, flag: u8, kept: usize) -> usize {
+        let old = depth_of(byte);
+        if old == 0 {
+            let first = FIRST_DEPTH.min(self.class.max_depth());
+            self.depth_byte().store(first as u8 | flag, Ordering::Relaxed);
+            return first;
+        }
+        let twice = old * 2;
+        let most = self.class.max_depth();
+        let sparse = heap::is_sparse(heap::heap(self.home()), self.class);
+        // A burst in one direction would gain nothing by going in small pieces.
+        let burst = byte & FLUSHED == flag;
+        let demand = if sparse { SPARSE_DEMAND } else { DEMAND };
+        let depth = if sparse && !burst {
+            self.count_call(0);
+            twice.min(if self.class.is_medium() { 2 } else { FIRST_DEPTH })
+        } else if (!sparse && twice * self.class.size() <= EASY_BYTES) || self.count_call(demand) {
+            twice
+        } else {
+            old
+        };
+        let depth = depth.min(most).max(kept + 1);
+        let sparse = if sparse { SPARSE } else { 0 };
+        self.depth_byte().store(depth as u8 | byte & SCATTERED | flag | sparse, Ordering::Relaxed);
         depth
+    }
+
+    /// Counts a slow call; whether it was the `most`th, where the count starts anew.
+    fn count_call(&self, most: u8) -> bool {
+        // SAFETY: the thread's own record; the class is within the array by the type.
+        let demand = unsafe { (*self.thread).demand.get_unchecked(self.class.index()) };
+        let calls = demand.load(Ordering::Relaxed) + 1;
+        demand.store(if calls >= most { 0 } else { calls }, Ordering::Relaxed);
+        calls >= most
     }
 
     /// Notes whether the last refill's blocks were neighbours, so that the next one tries that first.
@@ -168,7 +223,7 @@ pub(crate) unsafe fn allocate(tls: *mut Tls, class: Class) -> *mut u8 {
     }
     // All that it holds while the class only takes; half, with room for frees, after a flush.
     let flushed = mag.was_flushed();
-    let depth = mag.deepen(false);
+    let depth = mag.deepen(false, 0);
     let want = if flushed { depth.div_ceil(2) } else { depth };
     // SAFETY: the magazine is this thread's, its top is on the dummy, and a depth is below SLOTS.
     let mut batch = unsafe { Batch::below(mag.slots.add(SLOTS - depth + want)) };
@@ -235,7 +290,7 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     let top = mag.close();
     if is_dummy(top) {
         if mag.depth() == 0 {
-            mag.deepen(false);
+            mag.deepen(false, 0);
         }
         // SAFETY: the magazine is this thread's and empty; its depth is at least 2.
         unsafe {
@@ -268,8 +323,8 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
         mag.set_home(got);
     }
     // The newer blocks move down to the bottom of the new depth.
-    mag.deepen(true);
-    // SAFETY: as above; the new depth is not less than the old one, and kept + 1 not more than it.
+    mag.deepen(true, kept);
+    // SAFETY: as above; kept + 1 is not more than the new depth.
     unsafe {
         let bottom = mag.bottom();
         // None are kept of a shallow one, and this is then the end of the slots.
@@ -300,6 +355,62 @@ pub(crate) unsafe fn empty(tls: *mut Tls, class: Class) {
         // SAFETY: the blocks lie right above the bottom.
         unsafe { heap::flush(&mut home, class, mag.bottom().add(1), held) };
         mag.set_home(home);
+    }
+}
+
+/// Moves blocks from a magazine to the start of `out`, as many as there are and fit; how many.
+///
+/// # Safety
+/// `tls` is the calling thread's block, ACTIVE and marked busy.
+pub(crate) unsafe fn drain(tls: *mut Tls, class: Class, out: &mut [*mut u8]) -> usize {
+    // SAFETY: the caller's contract.
+    let mag = unsafe { Mag::of(tls, class) };
+    let mut top = mag.close();
+    if is_dummy(top) {
+        return 0;
+    }
+    let bottom = mag.bottom();
+    let mut done = 0;
+    while top > bottom {
+        let Some(slot) = out.get_mut(done) else { break };
+        // SAFETY: between the bottom and the top of this magazine.
+        let block = unsafe { top.read() };
+        top = top.wrapping_sub(1);
+        // A sized free of NULL may have pushed one: pass over it.
+        if !block.is_null() {
+            *slot = block;
+            done += 1;
+        }
+    }
+    mag.set_top(top);
+    done
+}
+
+/// Runs `f` with the number of the calling thread's heap, and stays with the one that `f` leaves.
+///
+/// # Safety
+/// As for `drain`.
+pub(crate) unsafe fn at_home<R>(tls: *mut Tls, f: impl FnOnce(&mut u32) -> R) -> R {
+    // SAFETY: the caller's contract; any class will do.
+    let mag = unsafe { Mag::of(tls, Class::from_index(1)) };
+    let mut home = mag.home();
+    let result = f(&mut home);
+    mag.set_home(home);
+    result
+}
+
+/// Has the calling thread look again at how deep its magazine of `class` is to be. For flushes.
+pub(crate) fn note_sparse(class: Class) {
+    let tls = hit::tls();
+    // SAFETY: this thread's own block; a thread that flushes has a record.
+    unsafe {
+        if (*tls).state == crate::thread::STATE_BUSY {
+            let mag = Mag::of(tls, class);
+            let byte = mag.depth_byte().load(Ordering::Relaxed);
+            if byte != 0 && byte & FLUSHED == 0 {
+                mag.depth_byte().store(byte | SPARSE, Ordering::Relaxed);
+            }
+        }
     }
 }
 

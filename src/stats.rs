@@ -3,12 +3,12 @@
 //! Counters are kept per heap and class by whoever holds the heap's lock, so they cost no shared
 //! write. A call walks the units in use; it takes no lock and allocates nothing.
 
-use crate::arena::{spans, tables, window};
+use crate::arena::{purge, spans, tables, window};
 use crate::heap;
 use crate::hit;
-use crate::layout::{KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
+use crate::layout::{GRANULES, KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
 use crate::os;
-use crate::size_class::{CLASSES, Class};
+use crate::size_class::{CLASSES, Class, SMALL_CLASSES};
 use crate::thread;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +30,12 @@ pub struct ClassStats {
     pub size: usize,
     /// Units that are slabs of this class now (0 for medium classes, which share run slabs).
     pub units: usize,
+    /// Blocks that these slabs hold, free or not (0 for medium classes).
+    pub blocks: usize,
+    /// Blocks in use: live, or in the magazine of some thread.
+    pub used: usize,
+    /// Bytes of free pages in these slabs that went back to the system and were not used since.
+    pub purged: usize,
     /// Times a magazine was filled.
     pub refills: u64,
     /// Blocks handed out by refills.
@@ -42,6 +48,18 @@ pub struct ClassStats {
     pub remote_frees: u64,
 }
 
+impl ClassStats {
+    /// How much of the class's slabs is in use, in percent: 100 is dense, 5 is a heap thinned to one
+    /// block in twenty. 100 if it has no slabs, as all medium classes.
+    #[must_use]
+    pub const fn used_percent(&self) -> usize {
+        match (self.used * 100).checked_div(self.blocks) {
+            Some(percent) => percent,
+            None => 100,
+        }
+    }
+}
+
 /// The allocator's state, as far as it is known without stopping anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +70,18 @@ pub struct Stats {
     pub committed: usize,
     /// Bytes in slabs, in use or not.
     pub slabs: usize,
+    /// Bytes of the slabs that all medium classes share.
+    pub run_slabs: usize,
+    /// Bytes in use in them: what `used` of the medium classes comes to.
+    pub run_used: usize,
+    /// Bytes of free pages in all slabs that went back to the system and were not used since.
+    pub purged: usize,
+    /// Bytes in free units that may be resident.
+    pub free_resident: usize,
+    /// Most bytes that the magazines of one thread can hold, should it use every class to the full and
+    /// then sleep: times `threads`, what all of them can pin at the worst. `magazines` bounds what they
+    /// pin now.
+    pub magazine_limit: usize,
     /// Bytes in magazines: exact for the calling thread, an upper bound for all others.
     pub magazines: usize,
     /// Bytes in large blocks: spans and direct mappings.
@@ -82,6 +112,11 @@ pub fn stats() -> Stats {
         reserved: window::reserved(),
         committed: window::committed() + tables::mapped(),
         slabs: 0,
+        run_slabs: 0,
+        run_used: 0,
+        purged: 0,
+        free_resident: purge::dirty_units() << UNIT_SHIFT,
+        magazine_limit: thread::cached_limit(),
         magazines: 0,
         large: spans::large(),
         threads: heap::attached(),
@@ -93,20 +128,7 @@ pub fn stats() -> Stats {
         classes: [ClassStats::default(); CLASSES],
     };
     for unit in 0..window::committed() >> UNIT_SHIFT {
-        // SAFETY: below the bound.
-        let entry = unsafe { tables::entry(unit as u32) };
-        match entry.kind.load(Ordering::Relaxed) {
-            KIND_SLAB => {
-                stats.slabs += UNIT_BYTES;
-                if let Some(class) =
-                    stats.classes.get_mut(usize::from(entry.class.load(Ordering::Relaxed)))
-                {
-                    class.units += 1;
-                }
-            }
-            KIND_RUN => stats.slabs += UNIT_BYTES,
-            _ => {}
-        }
+        count_unit(&mut stats, unit as u32);
     }
     for (index, class) in stats.classes.iter_mut().enumerate().skip(1) {
         class.size = Class::from_index(index).size();
@@ -127,6 +149,40 @@ pub fn stats() -> Stats {
     }
     stats.magazines = magazines();
     stats
+}
+
+/// Adds one unit below the bound to the sums.
+fn count_unit(stats: &mut Stats, unit: u32) {
+    // SAFETY: the caller's unit is below the bound.
+    let (entry, record) = unsafe { (tables::entry(unit), tables::record(unit)) };
+    let kind = entry.kind.load(Ordering::Relaxed);
+    if kind != KIND_SLAB && kind != KIND_RUN {
+        return;
+    }
+    stats.slabs += UNIT_BYTES;
+    let pages = record.purged.load(Ordering::Relaxed).count_ones() as usize;
+    stats.purged += pages * tables::page();
+    if kind == KIND_RUN {
+        stats.run_slabs += UNIT_BYTES;
+        for granule in 0..GRANULES {
+            // SAFETY: as above; the granule is one of the unit's.
+            let byte = unsafe { tables::granule(unit, granule) }.load(Ordering::Relaxed);
+            let index = SMALL_CLASSES + usize::from(byte);
+            if let Some(class) = stats.classes.get_mut(index).filter(|_| byte != 0) {
+                class.used += 1;
+                stats.run_used += Class::from_index(index).size();
+            }
+        }
+        return;
+    }
+    let index = usize::from(entry.class.load(Ordering::Relaxed));
+    let Some(class) = stats.classes.get_mut(index).filter(|_| index != 0) else { return };
+    let freed: u32 =
+        record.remote.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
+    class.units += 1;
+    class.blocks += record.blocks.load(Ordering::Relaxed) as usize;
+    class.used += record.used.load(Ordering::Relaxed).saturating_sub(freed) as usize;
+    class.purged += pages * tables::page();
 }
 
 fn magazines() -> usize {
@@ -201,6 +257,11 @@ pub(crate) fn write(file: i32) {
         ("\nslabs ", stats.slabs),
         ("\nmagazines ", stats.magazines),
         ("\nlarge ", stats.large),
+        ("\nrun_slabs ", stats.run_slabs),
+        ("\nrun_used ", stats.run_used),
+        ("\npurged ", stats.purged),
+        ("\nfree_resident ", stats.free_resident),
+        ("\nmagazine_limit ", stats.magazine_limit),
         ("\nthreads ", stats.threads),
     ] {
         out.number(name, value as u64);
@@ -220,6 +281,8 @@ pub(crate) fn write(file: i32) {
         }
         out.number("\nclass ", class.size as u64);
         out.number(" units ", class.units as u64);
+        out.number(" blocks ", class.blocks as u64);
+        out.number(" used ", class.used as u64);
         out.number(" refills ", class.refills);
         out.number(" refilled_blocks ", class.refilled_blocks);
         out.number(" flushes ", class.flushes);

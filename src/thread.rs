@@ -244,6 +244,11 @@ pub(crate) fn cached_bound(record: &Thread) -> usize {
         .sum()
 }
 
+/// Most bytes that the magazines of any one thread can hold.
+pub(crate) fn cached_limit() -> usize {
+    (1..CLASSES).map(Class::from_index).map(|class| class.max_depth() * class.size()).sum()
+}
+
 /// In the child of a fork: frees the records of threads that did not come along.
 pub(crate) fn after_fork(own: *const Thread) {
     for index in 0..count() {

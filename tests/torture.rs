@@ -10,6 +10,10 @@ mod fork;
 mod limits;
 #[path = "torture/memory.rs"]
 mod memory;
+#[path = "torture/residency.rs"]
+mod residency;
+#[path = "torture/returning.rs"]
+mod returning;
 #[path = "torture/signals.rs"]
 mod signals;
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
@@ -121,6 +125,8 @@ fn main() -> ExitCode {
         fork::SCENARIOS,
         limits::SCENARIOS,
         memory::SCENARIOS,
+        residency::SCENARIOS,
+        returning::SCENARIOS,
         signals::SCENARIOS,
         threads::SCENARIOS,
     ]
@@ -132,6 +138,8 @@ fn main() -> ExitCode {
         tests.extend(signals::tests());
         tests.extend(memory::tests());
         tests.extend(limits::tests());
+        tests.extend(residency::tests());
+        tests.extend(returning::tests());
         tests
     })
 }

@@ -4,7 +4,7 @@
 //! swaps the head's `span_live`, so of two frees only one wins. What the window cannot hold (very
 //! large, very aligned, or no room) becomes a mapping of its own in `direct`.
 
-use super::{direct, tables, units, window};
+use super::{direct, purge, tables, units, window};
 use crate::layout::{KIND_NONE, KIND_SPAN, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
 use core::ptr;
@@ -102,7 +102,7 @@ pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub(len << UNIT_SHIFT, Ordering::Relaxed);
     units::release(unit, len);
-    units::purge_if_due();
+    purge::purge_if_due();
     Ok(())
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn resize(unit: u32, block: usize, size: usize) -> Result<bool, Fault
     if new < old {
         LARGE.fetch_sub((old - new) << UNIT_SHIFT, Ordering::Relaxed);
         units::release(unit + new as u32, old - new);
-        units::purge_if_due();
+        purge::purge_if_due();
     }
     Ok(true)
 }

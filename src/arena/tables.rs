@@ -138,6 +138,22 @@ pub(crate) fn grow(region: Region, units: usize) -> bool {
     true
 }
 
+/// The whole pages of `region` that describe nothing but the 64 units of word `word`: address and
+/// length, which is 0 where pages are larger than that or the region is not mapped.
+pub(crate) fn pages_of_word(which: Region, word: usize) -> (usize, usize) {
+    let page = PAGE.load(Ordering::Relaxed);
+    let base = region(which);
+    let start = (base + bytes(which, word * 64)).next_multiple_of(page);
+    let end = (base + bytes(which, word * 64 + 64)) & !(page - 1);
+    (start, end.saturating_sub(start))
+}
+
+/// Bytes in a page of the system's.
+#[inline(always)]
+pub(crate) fn page() -> usize {
+    PAGE.load(Ordering::Relaxed)
+}
+
 /// Bytes mapped for all tables.
 pub(crate) fn mapped() -> usize {
     REGIONS.iter().map(|region| table(*region).mapped.load(Ordering::Relaxed)).sum()

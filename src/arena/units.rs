@@ -9,29 +9,26 @@
 use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
 use crate::layout::UNIT_SHIFT;
-use crate::os;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A word of `Free` below which no free unit is likely.
 static LOW: AtomicUsize = AtomicUsize::new(0);
 /// Free units that are dirty.
-static DIRTY: AtomicUsize = AtomicUsize::new(0);
+pub(super) static DIRTY: AtomicUsize = AtomicUsize::new(0);
+/// The fewest that there were since `purge::idle_units` asked last.
+pub(super) static LEAST_DIRTY: AtomicUsize = AtomicUsize::new(0);
 /// Units in use (claimed).
-static USED: AtomicUsize = AtomicUsize::new(0);
+pub(super) static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Most words of `Free` that one search reads: 64 GiB of window.
-const SEARCH_WORDS: usize = 16 * 1024;
-/// Dirty free units that are kept without purging: 16 MiB, and an eighth of what is in use.
-const DIRTY_KEPT: usize = 256;
+pub(super) const SEARCH_WORDS: usize = 16 * 1024;
 /// Rounds of a claim. Each finds a run and loses it to another thread, or grows, or fails; a thread
 /// that loses this often is better served elsewhere.
 const ROUNDS: usize = 10_000;
-/// Most system calls that one purge on the way of a call makes.
-const PURGE_CALLS: usize = 8;
 
 /// Bits `from..from + len` of a word; `len` is 1..=64 and the sum at most 64.
 #[inline(always)]
-const fn mask(from: usize, len: usize) -> u64 {
+pub(super) const fn mask(from: usize, len: usize) -> u64 {
     (u64::MAX >> (64 - len)) << from
 }
 
@@ -62,7 +59,7 @@ pub(super) fn publish(start: usize, len: usize) {
 }
 
 /// Clears the free bits of `start..start + len`; `false`, and nothing changed, if one was not set.
-fn claim_exactly(start: usize, len: usize) -> bool {
+pub(super) fn claim_exactly(start: usize, len: usize) -> bool {
     let mut done = 0;
     let all = for_words(start, len, |word, mask| {
         // SAFETY: the callers pass ranges below the bound.
@@ -88,7 +85,8 @@ fn claim_exactly(start: usize, len: usize) -> bool {
         USED.fetch_add(len, Ordering::Relaxed);
         let dirty = count_dirty(start, len);
         if dirty != 0 {
-            DIRTY.fetch_sub(dirty, Ordering::Relaxed);
+            let before = DIRTY.fetch_sub(dirty, Ordering::Relaxed);
+            LEAST_DIRTY.fetch_min(before - dirty, Ordering::Relaxed);
         }
     }
     all
@@ -236,7 +234,7 @@ pub(crate) fn release(start: u32, len: usize) {
 }
 
 /// Sets the free bits of units that the caller holds.
-fn put_back(start: usize, len: usize) {
+pub(super) fn put_back(start: usize, len: usize) {
     for_words(start, len, |word, mask| {
         // SAFETY: as in `release`. Release: whoever claims the unit sees what its last holder wrote
         // into its record.
@@ -252,53 +250,4 @@ pub(crate) fn is_free(unit: u32) -> bool {
     // SAFETY: the callers pass units below the bound.
     let word = unsafe { unit_word(Region::Free, unit as usize / 64) };
     word.load(Ordering::Relaxed) >> (unit % 64) & 1 != 0
-}
-
-/// Purges when more dirty memory is free than the policy keeps. At most `PURGE_CALLS` system calls.
-pub(crate) fn purge_if_due() {
-    let keep = DIRTY_KEPT + USED.load(Ordering::Relaxed) / 8;
-    if DIRTY.load(Ordering::Relaxed) > keep {
-        purge(keep / 2, PURGE_CALLS);
-    }
-}
-
-/// Purges free dirty units, highest first, until at most `keep` are left or `calls` system calls
-/// were made. Each run is taken first, so that nobody can use it meanwhile. The bytes purged.
-pub(crate) fn purge(keep: usize, calls: usize) -> usize {
-    let mut purged = 0;
-    let words = if calls == usize::MAX { usize::MAX } else { SEARCH_WORDS };
-    let mut calls = calls;
-    for index in (0..free_words().len()).rev().take(words) {
-        // SAFETY: `free_words` ends at the bound.
-        let (free, dirty) =
-            unsafe { (unit_word(Region::Free, index), unit_word(Region::Dirty, index)) };
-        loop {
-            let bits = free.load(Ordering::Relaxed) & dirty.load(Ordering::Relaxed);
-            if bits == 0 {
-                break;
-            }
-            if calls == 0 || DIRTY.load(Ordering::Relaxed) <= keep {
-                return purged;
-            }
-            let top = 63 - bits.leading_zeros() as usize;
-            let len = (bits << (63 - top)).leading_ones() as usize;
-            let start = index * 64 + top + 1 - len;
-            if !claim_exactly(start, len) {
-                break; // somebody is at work here: leave this word to the next purge
-            }
-            calls -= 1;
-            let done = os::purge(window::address_of(start as u32), len << UNIT_SHIFT);
-            if done {
-                dirty.fetch_and(!mask(start % 64, len), Ordering::Relaxed);
-                purged += len << UNIT_SHIFT;
-            } else {
-                DIRTY.fetch_add(len, Ordering::Relaxed);
-            }
-            put_back(start, len);
-            if !done {
-                return purged; // locked memory: the next would be refused too
-            }
-        }
-    }
-    purged
 }

@@ -223,7 +223,8 @@ fn reserve_more(need: usize) -> Reserved {
         match reserve_step(reserved, step) {
             Reserved::Done => return Reserved::Done,
             failure if step == need => return failure,
-            _ => step = (step / 2).max(need),
+            // Near a limit: little ahead, so that the next stack of a thread finds room too.
+            _ => step = (step / 8).max(need),
         }
     }
 }

@@ -4,17 +4,23 @@
 //! The holder of a lock works on its slabs with plain loads and stores; everyone else frees into
 //! them by one atomic add and a hint. This file has the two ways in: `refill` and `flush`.
 
+mod batch;
+mod clear;
 mod flush;
 mod hint;
 mod lock;
 mod mark;
+mod pages;
 mod progression;
 mod remote;
 mod row;
 mod run;
 mod slab;
 mod sweep;
+mod walk;
 
+pub(crate) use batch::{flush_many, refill_many};
+pub(crate) use clear::{clear_all, clear_some};
 pub(crate) use lock::{
     all, attach, attached, count, detach, heap, init, lock_all_for_fork, reset_threads, stay,
     unlock_after_fork, wanted,
@@ -22,8 +28,9 @@ pub(crate) use lock::{
 pub(crate) use progression::write as write_progression;
 pub(crate) use remote::{free_block, locate};
 pub(crate) use sweep::{reclaim, start_resweep};
+pub(crate) use walk::is_sparse;
 
-use crate::arena::units;
+use crate::arena::{purge, units};
 use crate::layout::{Heap, MAX_DEPTH};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
@@ -140,8 +147,8 @@ pub(crate) fn flush_row(
     let turn = next_turn(&held);
     drop(held);
     if turn.is_multiple_of(FLUSHES_PER_SWEEP) {
-        sweep_home(home);
-        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+        sweep_home(home, class);
+        look_elsewhere(home, class, turn / FLUSHES_PER_SWEEP);
     }
     true
 }
@@ -157,9 +164,10 @@ fn next_turn(heap: &Heap) -> u32 {
 /// Sweeps a little in a heap, if its lock is still free.
 #[cold]
 #[inline(never)]
-fn sweep_home(home: u32) {
+fn sweep_home(home: u32, class: Class) {
     if let Some(held) = lock::try_lock(heap(home)) {
         let outcome = sweep::look_around(&held, 2);
+        walk::watch(&held, class);
         let retired = held.release();
         settle(outcome, retired);
     }
@@ -197,6 +205,7 @@ fn refill_from_fresh(home: &mut u32, class: Class, want: usize, out: &mut Batch)
     } else {
         slab::carve(&held, unit, class);
     }
+    walk::note_fresh(&held, class);
     let outcome = take(&held, class, want, out);
     let retired = held.release();
     settle(outcome, retired);
@@ -212,6 +221,9 @@ fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), M
     };
     if out.len != 0 {
         count_refill(held.heap(), class, out.len);
+        if walk::is_sparse(held.heap(), class) {
+            crate::magazine::note_sparse(class);
+        }
     }
     outcome
 }
@@ -231,19 +243,33 @@ pub(crate) fn flush_scattered(mut home: u32, class: Class, blocks: &[*mut u8]) -
         settle(remote::give_all(None, class, blocks), false);
         return home;
     };
-    let mut outcome = flush::give_each(&held, class, blocks);
-    count_flush(held.heap(), class, blocks.len());
+    let outcome = flush::give_each(&held, class, blocks);
+    finish_flush(held, outcome, home, class, blocks.len());
+    home
+}
+
+/// The end of a flush under the lock of heap `home`: counts, sweeps every so often, unlocks, and does
+/// what needs no lock.
+#[inline(always)]
+fn finish_flush(
+    held: Held,
+    mut outcome: Result<(), Misuse>,
+    home: u32,
+    class: Class,
+    blocks: usize,
+) {
+    count_flush(held.heap(), class, blocks);
     let turn = next_turn(held.heap());
     let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
     if due {
         outcome = sweep::look_around(&held, 2);
+        walk::watch(&held, class);
     }
     let retired = held.release();
     settle(outcome, retired);
     if due {
-        look_elsewhere(turn / FLUSHES_PER_SWEEP);
+        look_elsewhere(home, class, turn / FLUSHES_PER_SWEEP);
     }
-    home
 }
 
 #[inline(always)]
@@ -267,33 +293,28 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     let Some(held) = try_any(home) else {
         return settle(remote::give_all(None, class, slice), false);
     };
-    let mut outcome = if class.is_medium() {
+    let outcome = if class.is_medium() {
         remote::give_all(Some(&held), class, slice)
     } else {
         flush::give(&held, class, slice)
     };
-    count_flush(held.heap(), class, count);
-    let turn = next_turn(held.heap());
-    let due = turn.is_multiple_of(FLUSHES_PER_SWEEP) && outcome.is_ok();
-    if due {
-        outcome = sweep::look_around(&held, 2);
-    }
-    let retired = held.release();
-    settle(outcome, retired);
-    if due {
-        look_elsewhere(turn / FLUSHES_PER_SWEEP);
-    }
+    finish_flush(held, outcome, *home, class, count);
 }
 
-/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free.
+/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free; and now
+/// and then looks for pages to return, three times of four in the thread's own heap.
 #[cold]
 #[inline(never)]
-fn look_elsewhere(turn: u32) {
+fn look_elsewhere(home: u32, class: Class, turn: u32) {
+    if walk::is_sparse(heap(home), class) {
+        crate::magazine::note_sparse(class);
+    }
     if let Some(held) = lock::try_lock(heap(turn % count())) {
         let outcome = sweep::look_around(&held, 4);
         let retired = held.release();
         settle(outcome, retired);
     }
+    walk::step(heap(if turn.is_multiple_of(4) { turn / 4 % count() } else { home }));
 }
 
 /// What is done once no lock is held: report misuse, purge if units came back.
@@ -303,6 +324,6 @@ fn settle(outcome: Result<(), Misuse>, retired: bool) {
         report(misuse);
     }
     if retired {
-        units::purge_if_due();
+        purge::purge_if_due();
     }
 }

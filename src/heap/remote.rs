@@ -83,11 +83,6 @@ pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
 }
 
 impl Place {
-    /// The row that the slab's hint goes into after a remote free.
-    fn hint(&self) -> usize {
-        if self.class.is_medium() { ROOMY } else { self.class.index() }
-    }
-
     /// Frees the block for the holder of the owning heap's lock.
     #[inline]
     fn free_local(&self, pointer: usize) -> Result<(), Misuse> {
@@ -110,21 +105,36 @@ impl Place {
     }
 }
 
-/// Adds bits to a slab's `remote` word, and its hint if the word was empty.
-fn free_remote(place: &Place, word: usize, bits: u64) -> Result<(), Misuse> {
+/// Adds bits to a slab's `remote` word, and its hint if the word was empty. `class` is a small class
+/// or `RUN`. The bits that were set already, if any: freed twice.
+pub(super) fn add(
+    record: &Record,
+    unit: u32,
+    class: usize,
+    word: usize,
+    bits: u64,
+) -> Result<(), u64> {
     // SAFETY: the word holds the bit of a block of the slab.
-    let remote = unsafe { place.record.remote.get_unchecked(word) };
+    let remote = unsafe { record.remote.get_unchecked(word) };
     let before = remote.fetch_add(bits, Ordering::Release);
     if before & bits != 0 {
-        let index = word * 64 + (before & bits).trailing_zeros() as usize;
-        let size = if place.class.is_medium() { 1 << GRANULE_SHIFT } else { place.class.size() };
-        let pointer = window::address_of(place.unit) + index * size;
-        return Err(Misuse { fault: Fault::DoubleFree, pointer });
+        return Err(before & bits);
     }
     if before == 0 {
-        hint::set(place.unit, place.hint());
+        hint::set(unit, if class == RUN { ROOMY } else { class });
     }
     Ok(())
+}
+
+/// Frees blocks of a slab whose bits lie in one word.
+fn free_remote(place: &Place, word: usize, bits: u64) -> Result<(), Misuse> {
+    let class = if place.class.is_medium() { RUN } else { place.class.index() };
+    add(place.record, place.unit, class, word, bits).map_err(|twice| {
+        let index = word * 64 + twice.trailing_zeros() as usize;
+        let size = if place.class.is_medium() { 1 << GRANULE_SHIFT } else { place.class.size() };
+        let pointer = window::address_of(place.unit) + index * size;
+        Misuse { fault: Fault::DoubleFree, pointer }
+    })
 }
 
 /// Frees one block of a slab by one remote free: for calls that hold no lock.

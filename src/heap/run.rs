@@ -43,6 +43,12 @@ pub(super) fn class_of_byte(byte: u8) -> Class {
     Class::from_index(SMALL_CLASSES + usize::from(byte))
 }
 
+/// Says that a block of `class` starts at a granule of a unit. Under the lock, before anyone has it.
+pub(super) fn start_block(unit: u32, granule: usize, class: Class) {
+    // SAFETY: the callers' granules are the unit's.
+    unsafe { tables::granule(unit, granule) }.store(byte_of(class), Ordering::Relaxed);
+}
+
 /// Sets (free) or clears (in use) a range of granules. The lock is held.
 fn mark(record: &Record, start: usize, len: usize, free: bool) {
     let mut granule = start;

@@ -66,6 +66,9 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
         (tables::record(unit), if old == NO_UNIT { None } else { Some(tables::record(old)) })
     };
     record.set_identity(record.identity().quiet());
+    // Its pages are about to be used again.
+    record.purged.store(0, Ordering::Relaxed);
+    record.seen.store(0, Ordering::Relaxed);
     if let Some(record) = old_record {
         // Another thread may have carved one meanwhile, or left something in the old one.
         leave_hint(record, old, class);

@@ -19,7 +19,7 @@ const RESWEEP: usize = 8;
 const SLICE: usize = 64;
 
 /// Folds one slab, and retires it or sets its hint.
-fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
+pub(super) fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     // SAFETY: owned slabs are below the bound.
     let record = unsafe { tables::record(unit) };
     let class = record.identity().class();
@@ -107,7 +107,7 @@ pub(crate) fn reclaim() -> bool {
 }
 
 /// Makes no slab current, so that empty ones can be retired; what they hold stays hinted.
-fn release_current(held: &Held) -> Result<(), Misuse> {
+pub(super) fn release_current(held: &Held) -> Result<(), Misuse> {
     for current in &held.heap().current {
         let unit = current.swap(NO_UNIT, Ordering::Relaxed);
         if unit != NO_UNIT {

@@ -3,6 +3,7 @@
 //! Raw, so that no interposed `mmap` or `write` can re-enter the allocator and `errno` stays as the
 //! program left it. Everything above this module speaks of addresses and byte counts only.
 
+pub(crate) mod advise;
 mod syscall;
 
 use core::ptr;
@@ -104,6 +105,22 @@ pub(crate) fn name(address: usize, len: usize, name: &core::ffi::CStr) {
 /// Gives the processor away: the only wait there is.
 pub(crate) fn yield_now() {
     call(libc::SYS_sched_yield as usize, [0; 6]);
+}
+
+/// Sleeps for about so many milliseconds. Sets no errno.
+pub(crate) fn sleep(milliseconds: u32) {
+    let mut time = libc::timespec {
+        tv_sec: (milliseconds / 1000) as _,
+        tv_nsec: (milliseconds % 1000 * 1_000_000) as _,
+    };
+    // SAFETY: reads and writes the struct; an interruption leaves the rest in it.
+    unsafe {
+        let time = &raw mut time;
+        let errno = libc::__errno_location();
+        let before = *errno;
+        while libc::nanosleep(time, time) != 0 && *errno == libc::EINTR {}
+        *errno = before;
+    }
 }
 
 /// The kernel's id of the calling thread.

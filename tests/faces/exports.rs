@@ -11,7 +11,8 @@ use object::{Endianness, Object, ObjectSymbol, elf};
 use std::collections::BTreeSet;
 
 const C: &str = "malloc free calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc pvalloc \
-    malloc_usable_size malloc_trim mallinfo mallinfo2 mallopt malloc_stats malloc_info free_sized free_aligned_sized cfree";
+    malloc_usable_size malloc_trim mallinfo mallinfo2 mallopt malloc_stats malloc_info free_sized free_aligned_sized cfree \
+    bitmag_alloc_batch bitmag_free_batch bitmag_maintain";
 
 /// `new` and `delete`: plain, nothrow, aligned, sized, and what of it combines, each for one and for an array.
 const CPP: &str = "_Znwm _Znam _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t \

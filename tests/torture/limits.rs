@@ -97,8 +97,8 @@ fn locked() -> Result<(), String> {
     let small = Plan { operations: 20_000, most_live: 200, most_bytes: 256 << 10 };
     let api = api();
     let mut live = Vec::new();
-    // A class takes a unit of its own: this program leaves room for some fifty of them.
-    for size in (1..500usize).chain([2000, 5000, 20_000, 40_000, 100_000]) {
+    // A class takes a unit of its own: this program leaves room for some forty of them.
+    for size in (1..440usize).chain([2000, 5000, 20_000, 40_000, 100_000]) {
         // SAFETY: a plain allocation, filled, freed below.
         let block = unsafe { api.alloc(Way::Malloc, size, 16) };
         ensure!(!block.is_null(), "malloc({size}): NULL");

@@ -1,6 +1,6 @@
 //! Every function of the C face that is not one of the hot entries.
 //! `allocate` and `release` are the C functions that hand out and take back memory, `inspect`
-//! those that report, `operators` the C++ ones; `cold` is where the hot entries go on a miss.
+//! those that report, `extra` those that no other library has, `operators` the C++ ones; `cold` is where the hot entries go on a miss.
 //! Arguments are checked here as glibc 2.38 and later check them, errno included; the crate
 //! `bitmag` below sets no errno.
 
@@ -8,6 +8,7 @@ pub mod allocate;
 #[cfg(target_arch = "x86_64")]
 pub mod cold;
 mod errno;
+mod extra;
 mod foreign;
 mod inspect;
 mod operators;

@@ -45,10 +45,12 @@ fn write_xml(out: &mut Stream) -> fmt::Result {
         }
         writeln!(
             out,
-            "<class size=\"{}\" units=\"{}\" refills=\"{}\" refilled_blocks=\"{}\" \
+            "<class size=\"{}\" units=\"{}\" blocks=\"{}\" used=\"{}\" refills=\"{}\" refilled_blocks=\"{}\" \
              flushes=\"{}\" flushed_blocks=\"{}\" remote_frees=\"{}\"/>",
             class.size,
             class.units,
+            class.blocks,
+            class.used,
             class.refills,
             class.refilled_blocks,
             class.flushes,
@@ -58,6 +60,7 @@ fn write_xml(out: &mut Stream) -> fmt::Result {
     }
     writeln!(out, "</sizes>")?;
     writeln!(out, "<total type=\"slabs\" size=\"{}\"/>", stats.slabs)?;
+    writeln!(out, "<total type=\"purged\" size=\"{}\"/>", stats.purged)?;
     writeln!(out, "<total type=\"magazines\" size=\"{}\"/>", stats.magazines)?;
     writeln!(out, "<total type=\"large\" size=\"{}\"/>", stats.large)?;
     writeln!(out, "<threads count=\"{}\"/>", stats.threads)?;

@@ -1,0 +1,262 @@
+//! Returning the pages of free units, and the settings that say how eagerly.
+//!
+//! Driven by bytes: purging begins when free memory that may be resident passes a floor and a share
+//! of what is in use, and stops at half of that. On the way of a call one batch: 32 units, 8 runs,
+//! by one vector call (or a call a run where the kernel has none). A batch is taken first (its free
+//! bits are cleared), so that nobody can use it meanwhile, then advised, then given back; a thread
+//! that vanishes in a fork in between leaks that batch and no more.
+//!
+//! 64 units that are all free and clean take their tables with them: their records and granule
+//! classes are zero for a free unit, or rewritten when it is carved.
+
+use super::tables::{self, Region, free_words, unit_word};
+use super::units::{DIRTY, LEAST_DIRTY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
+use super::window;
+use crate::config::Config;
+use crate::layout::UNIT_SHIFT;
+
+use crate::os::advise::{Range, purge_ranges, takes_vectors};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+/// Units and runs that one batch takes on the way of a call: 2 MiB, about 50 us of the system's time.
+const BATCH: (usize, usize) = (32, 8);
+/// The same when the caller asked for it.
+const LARGE_BATCH: (usize, usize) = (64, 16);
+/// Ranges that a run can come to: its blocks and three tables.
+const RANGES_PER_RUN: usize = 4;
+
+/// Free bytes that stay resident whatever is in use, and the share of what is in use, percent.
+static FLOOR: AtomicUsize = AtomicUsize::new(0);
+static SHARE: AtomicU32 = AtomicU32::new(0);
+/// Whether more was dirty than is kept, and half of that is not reached yet.
+static DRAINING: AtomicBool = AtomicBool::new(false);
+/// Word of `Free` below which the next batch on the way of a call is looked for.
+static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Takes the settings over. Before the first purge only.
+pub(crate) fn configure(config: &Config) {
+    FLOOR.store(config.purge_floor, Ordering::Relaxed);
+    SHARE.store(config.purge_share, Ordering::Relaxed);
+}
+
+/// Bytes that may stay free and resident beside `live` bytes in use, `floor_parts` of the floor.
+pub(crate) fn allowance(live: usize, floor_parts: usize) -> usize {
+    let share = SHARE.load(Ordering::Relaxed);
+    if share == Config::NEVER {
+        return usize::MAX;
+    }
+    let floor = FLOOR.load(Ordering::Relaxed) / floor_parts.max(1);
+    floor.saturating_add(live / 100 * share as usize)
+}
+
+/// What a purge came to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Purged {
+    /// Bytes of blocks returned.
+    pub bytes: usize,
+    /// System calls made.
+    pub calls: usize,
+}
+
+/// Purges one batch when more dirty memory is free than the settings allow.
+#[cold]
+#[inline(never)]
+pub(crate) fn purge_if_due() {
+    crate::background::start_if_wanted();
+    let dirty = DIRTY.load(Ordering::Relaxed);
+    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
+    if dirty > kept {
+        DRAINING.store(true, Ordering::Relaxed);
+    } else if !DRAINING.load(Ordering::Relaxed) {
+        return;
+    }
+    drain(dirty, kept);
+}
+
+/// Purges one batch on the way to half of `kept`.
+#[inline(never)]
+fn drain(dirty: usize, kept: usize) {
+    if dirty <= kept / 2 {
+        DRAINING.store(false, Ordering::Relaxed);
+        return;
+    }
+    let mut word = CURSOR.load(Ordering::Relaxed);
+    // Where each range takes a call of its own: 8 calls.
+    let runs = if takes_vectors() { BATCH.1 } else { 2 };
+    let mut batch = Batch::new((BATCH.0, runs));
+    batch.gather(&mut word, kept / 2, SEARCH_WORDS);
+    CURSOR.store(if batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
+    batch.finish();
+}
+
+/// Units that nobody needed since this was asked last: free and dirty all the time.
+pub(crate) fn idle_units() -> usize {
+    let dirty = DIRTY.load(Ordering::Relaxed);
+    LEAST_DIRTY.swap(dirty, Ordering::Relaxed).min(dirty)
+}
+
+/// Free units that may be resident.
+pub(crate) fn dirty_units() -> usize {
+    DIRTY.load(Ordering::Relaxed)
+}
+
+/// Purges free dirty units, highest first, until `keep` are left, `calls` system calls were made or
+/// the system refuses. With all of the calls that there are, the tables of all free words go too.
+pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
+    let mut sum = Purged::default();
+    let mut word = usize::MAX;
+    while sum.calls < calls {
+        let runs =
+            if takes_vectors() { LARGE_BATCH.1 } else { (calls - sum.calls) / RANGES_PER_RUN };
+        let mut batch = Batch::new((LARGE_BATCH.0, runs.min(LARGE_BATCH.1)));
+        batch.tables = calls == usize::MAX;
+        batch.gather(&mut word, keep, usize::MAX);
+        if batch.runs == 0 {
+            break;
+        }
+        let (purged, whole) = batch.finish();
+        sum.bytes += purged.bytes;
+        sum.calls += purged.calls;
+        if !whole {
+            break;
+        }
+    }
+    sum
+}
+
+/// A run of units that was taken.
+#[derive(Clone, Copy)]
+struct Run {
+    /// First unit whose pages go, how many do, and how many of them were dirty.
+    start: usize,
+    len: usize,
+    dirty: usize,
+    /// Whether the run's whole word was taken, and its tables go too.
+    whole_word: bool,
+}
+
+/// Runs that are taken together and returned together.
+struct Batch {
+    list: [Run; LARGE_BATCH.1],
+    runs: usize,
+    units: usize,
+    most: (usize, usize),
+    /// Whether the tables of clean words go too: nothing tells whether they are resident.
+    tables: bool,
+}
+
+impl Batch {
+    fn new(most: (usize, usize)) -> Self {
+        let none = Run { start: 0, len: 0, dirty: 0, whole_word: false };
+        Self { list: [none; LARGE_BATCH.1], runs: 0, units: 0, most, tables: false }
+    }
+
+    /// Takes dirty runs from word `word - 1` downwards; leaves `word` where the next batch goes on.
+    fn gather(&mut self, word: &mut usize, keep: usize, words: usize) {
+        *word = (*word).min(free_words().len());
+        for _ in 0..words {
+            if *word == 0 {
+                return;
+            }
+            let index = *word - 1;
+            // SAFETY: below the length of `free_words`, which ends at the bound.
+            let (free, dirty) =
+                unsafe { (unit_word(Region::Free, index), unit_word(Region::Dirty, index)) };
+            loop {
+                let free_bits = free.load(Ordering::Relaxed);
+                let bits = free_bits & dirty.load(Ordering::Relaxed);
+                if bits == 0 && !(self.tables && free_bits == u64::MAX) {
+                    break;
+                }
+                let room = self.most.0.saturating_sub(self.units);
+                // What is taken is no longer counted as dirty.
+                let excess = DIRTY.load(Ordering::Relaxed).saturating_sub(keep);
+                if self.runs == self.most.1.min(self.list.len())
+                    || room == 0
+                    || (excess == 0 && bits != 0)
+                {
+                    return;
+                }
+                let top = 64 - bits.leading_zeros() as usize;
+                let lowest = bits.trailing_zeros() as usize % 64;
+                let count = bits.count_ones() as usize;
+                // All of the word with what is clean in between, or the highest run alone.
+                let whole_word =
+                    free_bits == u64::MAX && top - lowest.min(top) <= room && count <= excess;
+                let run = if bits == 0 { 0 } else { (bits << (64 - top)).leading_ones() as usize };
+                let (from, len) = if whole_word {
+                    (lowest.min(top), top - lowest.min(top))
+                } else {
+                    let len = run.min(room).min(excess);
+                    (top - len, len)
+                };
+                let taken = if whole_word { (0, 64) } else { (from, len) };
+                if !claim_exactly(index * 64 + taken.0, taken.1) {
+                    break; // somebody is at work here: leave this word to the next purge
+                }
+                if let Some(slot) = self.list.get_mut(self.runs) {
+                    let dirty = if whole_word { count } else { len };
+                    *slot = Run { start: index * 64 + from, len, dirty, whole_word };
+                    self.runs += 1;
+                }
+                self.units += len;
+                if whole_word {
+                    break;
+                }
+            }
+            *word = index;
+        }
+    }
+
+    /// Returns the pages and gives the units back; whether the system took all of it.
+    fn finish(self) -> (Purged, bool) {
+        let mut purged = Purged::default();
+        let mut ranges = [Range { address: 0, len: 0 }; RANGES_PER_RUN * LARGE_BATCH.1];
+        let runs = self.list.get(..self.runs).unwrap_or(&[]);
+        // The blocks first: how many ranges were done then says how many runs.
+        let mut used = 0;
+        let mut add = |address: usize, len: usize| {
+            if len != 0
+                && let Some(slot) = ranges.get_mut(used)
+            {
+                *slot = Range { address, len };
+                used += 1;
+            }
+        };
+        let mut blocks = 0;
+        for run in runs.iter().filter(|run| run.len != 0) {
+            add(window::address_of(run.start as u32), run.len << UNIT_SHIFT);
+            blocks += 1;
+        }
+        for run in runs.iter().filter(|run| run.whole_word) {
+            for region in [Region::Records, Region::Granules, Region::Live] {
+                let (start, len) = tables::pages_of_word(region, run.start / 64);
+                add(start, len);
+            }
+        }
+        let (done, calls) =
+            if used == 0 { (0, 0) } else { purge_ranges(ranges.get(..used).unwrap_or(&[])) };
+        purged.calls = calls;
+        let mut left = done;
+        for run in runs {
+            let whole = run.len == 0 || left != 0;
+            if whole {
+                left -= usize::from(run.len != 0);
+                if run.len != 0 {
+                    let (word, bits) = (run.start / 64, mask(run.start % 64, run.len));
+                    // SAFETY: the units are claimed, so they are below the bound.
+                    unsafe { unit_word(Region::Dirty, word) }.fetch_and(!bits, Ordering::Relaxed);
+                }
+                purged.bytes += run.dirty << UNIT_SHIFT;
+            } else {
+                DIRTY.fetch_add(run.dirty, Ordering::Relaxed);
+            }
+            if run.whole_word {
+                put_back(run.start / 64 * 64, 64);
+            } else {
+                put_back(run.start, run.len);
+            }
+        }
+        (purged, done >= blocks)
+    }
+}
