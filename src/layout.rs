@@ -161,6 +161,8 @@ pub(crate) const RUN: usize = SMALL_CLASSES + 1;
 pub(crate) const ROOMY: usize = CLASSES - 1;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
+/// No place to look for a row at.
+pub(crate) const NO_ROW: u32 = u32::MAX;
 
 /// What is known of one unit: 1,088 bytes, 17 cache lines, so that neighbours do not share sets.
 ///
@@ -178,8 +180,8 @@ pub(crate) struct Record {
     /// Run slab: the largest class for which a run may be free (65..=104), or 64: none. Lock holder
     /// only. Exact after a search that failed, `ROOMY` after a free.
     pub fits: AtomicU32,
-    /// Class slab: the block behind the last row that was taken or before the lowest that was freed
-    /// (`heap/row.rs`): where the next refill tries first, nothing more. Lock holder only.
+    /// Class slab: its lowest free block, as far as is known, or `NO_ROW`: where the next refill looks for
+    /// a row first (`heap/row.rs`), and no more than a guess. Lock holder only.
     pub row: AtomicU32,
     /// Span head: units of the span. Written by the span's holder.
     pub span_units: AtomicU32,

@@ -57,8 +57,9 @@ pub(super) unsafe fn locate(
     unsafe { locate_featured(pointers, k, base, units, spacing, out) }
 }
 
-/// `locate`, four pointers at a time. Distances from the base carry their top bit inverted, so that one signed
-/// comparison finds those below the base and those beyond the last unit.
+/// `locate`, four pointers at a time. What is checked is gathered and looked at once: a distance less its
+/// block's start keeps low bits where the pointer is misaligned, and bits from 48 on where it is below
+/// the base or far beyond the units; the highest unit and the highest index tell of the rest.
 ///
 /// # Safety
 /// Those of `locate`.
@@ -71,12 +72,11 @@ unsafe fn locate_featured(
     spacing: Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
-    let to_distance = _mm256_set1_epi64x((base as i64).wrapping_neg() ^ i64::MIN);
-    let limit = _mm256_set1_epi64x((units.min(1 << 47) << 16) as i64 ^ i64::MIN);
+    let to_distance = _mm256_set1_epi64x((base as i64).wrapping_neg());
     let within = _mm256_set1_epi64x(0xffff);
     let reciprocal = _mm256_set1_epi64x(i64::from(spacing.reciprocal()));
     let size = _mm256_set1_epi64x(spacing.size() as i64);
-    let mut good = _mm256_set1_epi64x(-1);
+    let mut wrong = _mm256_setzero_si256();
     let mut highest = _mm256_setzero_si256();
     let to: *mut __m256i = out.as_mut_ptr().cast();
     let mut four = |addresses: __m256i, at: usize| {
@@ -84,41 +84,35 @@ unsafe fn locate_featured(
         let offset = _mm256_and_si256(distance, within);
         let index = _mm256_srli_epi64(_mm256_mul_epu32(offset, reciprocal), 32);
         let start = _mm256_mul_epu32(index, size);
-        highest = _mm256_max_epu32(highest, index);
-        let aligned = _mm256_cmpeq_epi64(start, offset);
-        let inside = _mm256_cmpgt_epi64(limit, distance);
-        let unit = _mm256_slli_epi64(distance, 16);
-        let located = _mm256_blend_epi32(unit, index, 0b0101_0101);
+        wrong = _mm256_or_si256(wrong, _mm256_sub_epi64(distance, start));
+        let located = _mm256_blend_epi32(_mm256_slli_epi64(distance, 16), index, 0b0101_0101);
+        highest = _mm256_max_epu32(highest, located);
         // SAFETY: at is at most BATCH - 4, so 32 bytes from there lie within out.
         unsafe { _mm256_storeu_si256(to.byte_add(at * 8), located) };
-        (aligned, inside)
     };
-    // SAFETY: reads k pointers: by fours, the last four overlapping those before, or through a mask that has no other.
+    // SAFETY: reads k pointers: by fours, the last four overlapping those before; fewer one by one.
     unsafe {
-        if k >= 4 {
-            let mut i = 0;
-            while i < k - 4 {
-                let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(i).cast()), i);
-                good = _mm256_and_si256(good, _mm256_and_si256(aligned, inside));
-                i += 4;
-            }
-            let (aligned, inside) = four(_mm256_loadu_si256(pointers.add(k - 4).cast()), k - 4);
-            good = _mm256_and_si256(good, _mm256_and_si256(aligned, inside));
-        } else {
-            let mask = _mm256_loadu_si256(FIRST.as_ptr().add(4 - k).cast());
-            let few = _mm256_maskload_epi64(pointers.cast(), mask);
-            let (aligned, inside) = four(few, 0);
-            good = _mm256_or_si256(_mm256_and_si256(aligned, inside), _mm256_xor_si256(mask, good));
+        if k < 4 {
+            return scalar::locate(pointers, k, base, units, spacing, out);
         }
-        let last = _mm256_set1_epi64x(spacing.blocks() as i64);
-        good = _mm256_and_si256(good, _mm256_cmpgt_epi64(last, highest));
-        if _mm256_testc_si256(good, _mm256_set1_epi64x(-1)) != 0 {
+        let mut i = 0;
+        while i < k - 4 {
+            four(_mm256_loadu_si256(pointers.add(i).cast()), i);
+            i += 4;
+        }
+        four(_mm256_loadu_si256(pointers.add(k - 4).cast()), k - 4);
+        let last = Located {
+            index: (spacing.blocks() - 1) as u32,
+            unit: units.saturating_sub(1).min(u32::MAX as usize) as u32,
+        };
+        let last = _mm256_set1_epi64x(i64::from(last.unit) << 32 | i64::from(last.index));
+        let beyond = _mm256_xor_si256(_mm256_max_epu32(highest, last), last);
+        let misplaced = _mm256_set1_epi64x(0xffff_0000_0000_ffff_u64 as i64);
+        let wrong = _mm256_or_si256(beyond, _mm256_and_si256(wrong, misplaced));
+        if _mm256_testz_si256(wrong, wrong) != 0 && units != 0 {
             return 0;
         }
         // Something is wrong somewhere: rare enough to be looked at one by one.
         scalar::locate(pointers, k, base, units, spacing, out)
     }
 }
-
-/// The masks of the first 0 to 3 lanes, overlapping.
-static FIRST: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];

@@ -12,6 +12,7 @@ pub const BATCH: usize = 32;
 pub struct Spacing {
     size: u32,
     reciprocal: u32,
+    blocks: u32,
 }
 
 impl Spacing {
@@ -23,7 +24,8 @@ impl Spacing {
             3..=0xffff => size as u32,
             _ => 0x1_0000,
         };
-        Spacing { size, reciprocal: (1u64 << 32).div_ceil(size as u64) as u32 }
+        let reciprocal = (1u64 << 32).div_ceil(size as u64) as u32;
+        Spacing { size, reciprocal, blocks: 0x1_0000 / size }
     }
 
     /// Bytes from one block to the next.
@@ -44,7 +46,7 @@ impl Spacing {
     #[inline]
     #[must_use]
     pub const fn blocks(self) -> usize {
-        0x1_0000 / self.size as usize
+        self.blocks as usize
     }
 
     /// The index of the block that holds byte `offset`; exact for offsets below 65536.

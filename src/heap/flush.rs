@@ -37,6 +37,7 @@ pub(super) fn give(held: &Held, class: Class, blocks: &[*mut u8]) -> Result<(), 
 /// Frees blocks one bit at a time.
 #[inline(always)]
 pub(super) fn give_each(held: &Held, class: Class, blocks: &[*mut u8]) -> Result<(), Misuse> {
+    slab::forget_row(held, class);
     let window = window();
     let mut located = MaybeUninit::<[Located; BATCH]>::uninit();
     // SAFETY: a magazine has fewer than BATCH blocks, and the slice can be read; `locate` writes an
@@ -64,10 +65,15 @@ pub(super) fn give_each(held: &Held, class: Class, blocks: &[*mut u8]) -> Result
         match unsafe { mark_all(records, expected, located, from, blocks.len()) } {
             Stopped::Done => break,
             Stopped::Odd(at) => {
-                if let Some(odd) = blocks.get(at..=at) {
+                // SAFETY: `locate` has written an entry for each block.
+                let all = unsafe { core::slice::from_raw_parts(located, blocks.len()) };
+                from = at + remote::give_located(held, class, all, at)?;
+                if from == at
+                    && let Some(odd) = blocks.get(at..=at)
+                {
                     remote::give_all(Some(held), class, odd)?;
+                    from = at + 1;
                 }
-                from = at + 1;
             }
             Stopped::Emptied(at) => {
                 // SAFETY: as above.

@@ -39,7 +39,9 @@ use lock::{Held, lock_any, try_any};
 use row::Row;
 
 /// Every so many flushes of a heap look at a slab or two that others may have freed into.
-const FLUSHES_PER_SWEEP: u32 = 16;
+const FLUSHES_PER_SWEEP: u32 = 8;
+/// Every so many of these sweeps look for pages to return.
+const SWEEPS_PER_STEP: u32 = 2;
 
 /// Blocks on their way out of a heap: written downwards from `end`, of each slab the lowest address
 /// first, so that a magazine filled this way hands the lowest address out first.
@@ -314,7 +316,10 @@ fn look_elsewhere(home: u32, class: Class, turn: u32) {
         let retired = held.release();
         settle(outcome, retired);
     }
-    walk::step(heap(if turn.is_multiple_of(4) { turn / 4 % count() } else { home }));
+    if turn.is_multiple_of(SWEEPS_PER_STEP) {
+        let step = turn / SWEEPS_PER_STEP;
+        walk::step(heap(if step.is_multiple_of(4) { step / 4 % count() } else { home }));
+    }
 }
 
 /// What is done once no lock is held: report misuse, purge if units came back.

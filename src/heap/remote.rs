@@ -9,6 +9,7 @@ use super::hint;
 use super::lock::Held;
 use super::{run, slab};
 use crate::arena::{direct, tables, units, window};
+use crate::bitset::Located;
 use crate::layout::{
     GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, ROOMY, RUN, Record, UNIT_BYTES,
 };
@@ -135,6 +136,45 @@ fn free_remote(place: &Place, word: usize, bits: u64) -> Result<(), Misuse> {
         let pointer = window::address_of(place.unit) + index * size;
         Misuse { fault: Fault::DoubleFree, pointer }
     })
+}
+
+/// Frees blocks, located and right for the size of `class`, into slabs of other heaps than `held`'s from
+/// `from` on, those of one word of a slab by one atomic add; how many. Stops at a block that is not in
+/// such a slab.
+pub(super) fn give_located(
+    held: &Held,
+    class: Class,
+    located: &[Located],
+    from: usize,
+) -> Result<usize, Misuse> {
+    let mut at = from;
+    while let Some(first) = located.get(at) {
+        // SAFETY: `locate` has compared the unit with the bound.
+        let record = unsafe { tables::record(first.unit) };
+        let identity = record.identity();
+        if identity.class() != class.index() || identity.is_of(held.index()) {
+            break;
+        }
+        let mut bits = first.bit();
+        at += 1;
+        while let Some(next) = located.get(at) {
+            if next.unit != first.unit || next.word() != first.word() || bits & next.bit() != 0 {
+                break;
+            }
+            bits |= next.bit();
+            at += 1;
+        }
+        let word = first.word();
+        add(record, first.unit, class.index(), word, bits).map_err(|twice| {
+            let index = word * 64 + twice.trailing_zeros() as usize;
+            let pointer = window::address_of(first.unit) + index * class.size();
+            Misuse { fault: Fault::DoubleFree, pointer }
+        })?;
+    }
+    if at != from {
+        super::bump(&held.heap().counters_of(class).remote_frees, at - from);
+    }
+    Ok(at - from)
 }
 
 /// Frees one block of a slab by one remote free: for calls that hold no lock.

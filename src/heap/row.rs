@@ -2,14 +2,17 @@
 //!
 //! A program that frees in the order it allocated, or in the opposite one, makes rows again; a fresh
 //! slab is one long row. For them a refill or a flush needs no search and no vector engine: one load of
-//! 64 bits from wherever the row begins, one store. `Record::row` remembers where to try next; it is no
-//! more than a guess, and what is not a row goes the general way. Small classes only: the size of class
+//! 64 bits from wherever the row begins, one store. `Record::row` remembers where to try next: behind what
+//! was taken last, until a free of scattered blocks may have made lower ones free, so that the lowest
+//! addresses still go first. It is no more than a guess, and what is not a row goes the general way. Small classes only: the size of class
 //! c is 16 c.
 
 use super::progression;
 use crate::arena::{tables, window};
 use crate::hit;
-use crate::layout::{Heap, Identity, MAX_DEPTH, NO_UNIT, SLAB_WORDS, UNIT_BYTES, UNIT_SHIFT};
+use crate::layout::{
+    Heap, Identity, MAX_DEPTH, NO_ROW, NO_UNIT, SLAB_WORDS, UNIT_BYTES, UNIT_SHIFT,
+};
 use crate::size_class::Class;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,7 +57,8 @@ pub(super) fn give(heap: &Heap, row: &Row, class: Class) -> bool {
         return false;
     }
     record.used.store(used - row.count as u32, Ordering::Relaxed);
-    if (row.first as u32) < record.row.load(Ordering::Relaxed) {
+    let lowest = record.row.load(Ordering::Relaxed);
+    if (row.first as u32) < lowest && lowest != NO_ROW {
         record.row.store(row.first as u32, Ordering::Relaxed);
     }
     true

@@ -12,7 +12,9 @@ use super::lock::{Held, heap, try_lock};
 use super::{Batch, run, sweep};
 use crate::arena::{tables, units, window};
 use crate::bitset;
-use crate::layout::{Identity, KIND_NONE, KIND_SLAB, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES};
+use crate::layout::{
+    Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
+};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +43,6 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
     let blocks = UNIT_BYTES / class.size();
     record.blocks.store(blocks as u32, Ordering::Relaxed);
     record.used.store(0, Ordering::Relaxed);
-    record.row.store(0, Ordering::Relaxed);
     fill(&record.local, blocks);
     for word in words(&record.remote, blocks) {
         word.store(0, Ordering::Relaxed);
@@ -51,6 +52,16 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
     entry.kind.store(KIND_SLAB, Ordering::Relaxed);
     entry.class.store(class.index() as u8, Ordering::Release);
     make_current(held, unit, class.index());
+}
+
+/// Forgets where the class's current slab might have a row: lower blocks may be free by now.
+#[inline(always)]
+pub(super) fn forget_row(held: &Held, class: Class) {
+    let unit = held.current(class.index()).load(Ordering::Relaxed);
+    if unit != NO_UNIT {
+        // SAFETY: current slabs are below the bound.
+        unsafe { tables::record(unit) }.row.store(NO_ROW, Ordering::Relaxed);
+    }
 }
 
 /// Makes `unit` the slab that refills of `class` (or `RUN`) look into first. It has no hint.
@@ -68,6 +79,7 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
     record.set_identity(record.identity().quiet());
     // Its pages are about to be used again.
     record.purged.store(0, Ordering::Relaxed);
+    record.row.store(NO_ROW, Ordering::Relaxed);
     record.seen.store(0, Ordering::Relaxed);
     if let Some(record) = old_record {
         // Another thread may have carved one meanwhile, or left something in the old one.
@@ -292,6 +304,7 @@ pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misus
         count += bits.count_ones();
     }
     if count != 0 {
+        record.row.store(NO_ROW, Ordering::Relaxed);
         let used = record.used.load(Ordering::Relaxed);
         record.used.store(used - count, Ordering::Relaxed);
     }

@@ -78,7 +78,7 @@ fn sum_up(state: &Pages) {
     }
 }
 
-/// Asks for a walk when half of what a class had out at most has come back. For every 16th flush;
+/// Asks for a walk when half of what a class had out at most has come back. For every 8th flush;
 /// counts only what this heap's threads flush, the rest is left to the slow walks.
 #[inline(always)]
 pub(super) fn watch(held: &Held, class: Class) {
