@@ -30,9 +30,14 @@ pub(super) fn words(bitmap: &[AtomicU64], bits: usize) -> &[AtomicU64] {
 
 /// Writes `bits` ones into a bitmap, zeroes behind them up to the word's end.
 pub(super) fn fill(bitmap: &[AtomicU64], bits: usize) {
-    for (index, word) in words(bitmap, bits).iter().enumerate() {
-        let left = bits - index * 64;
-        word.store(if left >= 64 { u64::MAX } else { (1 << left) - 1 }, Ordering::Relaxed);
+    let (whole, rest) = (bits / 64, bits % 64);
+    for word in words(bitmap, whole * 64) {
+        word.store(u64::MAX, Ordering::Relaxed);
+    }
+    if rest != 0
+        && let Some(word) = bitmap.get(whole)
+    {
+        word.store((1 << rest) - 1, Ordering::Relaxed);
     }
 }
 
