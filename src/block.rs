@@ -3,7 +3,7 @@
 //! Allocation, free, usable size and reallocation of any block, small to huge, with the thread's
 //! state looked after: magazines for an ACTIVE thread, single-block mode otherwise.
 
-use crate::arena::{direct, spans, tables, window};
+use crate::arena::{direct, moving, spans, tables, window};
 use crate::check;
 use crate::config::Config;
 use crate::heap;
@@ -241,13 +241,35 @@ pub(crate) fn resize_in_place(
         Some(unit) => {
             let done =
                 spans::resize(unit, pointer, size).map_err(|fault| Misuse { fault, pointer })?;
-            Ok(if done { Some(block) } else { None })
+            if done {
+                return Ok(Some(block));
+            }
+            if check::is_on() {
+                return Ok(None);
+            }
+            let moved =
+                moving::grow(unit, block, size, align).map_err(|fault| Misuse { fault, pointer })?;
+            Ok(if moved.is_null() { None } else { Some(moved) })
         }
         None => {
             let moved = direct::resize(block, size, align);
             Ok(if moved.is_null() { None } else { Some(moved) })
         }
     }
+}
+
+/// Allocates `size` bytes for what a block has grown to that could not be resized in place.
+///
+/// Not for sizes that have a class. NULL if there is no memory.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_to_grow(size: usize, align: usize) -> *mut u8 {
+    let block = spans::allocate_to_grow(size, align, hit::token());
+    if block.is_null() {
+        return allocate_large(size, align, false);
+    }
+    check::born(block);
+    block
 }
 
 /// Gives back what can be given back: the caller's magazines, empty slabs, free units' pages.

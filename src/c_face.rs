@@ -100,7 +100,11 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
     }
     // SAFETY: the new block has room for what is copied; the old one is the caller's.
     unsafe {
-        let moved = allocate(new_size, MIN_ALIGN);
+        let moved = if large && new_size > usable {
+            block::allocate_to_grow(new_size, MIN_ALIGN)
+        } else {
+            allocate(new_size, MIN_ALIGN)
+        };
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, usable.min(new_size));
             // `usable` has found it to be ours.

@@ -1,10 +1,12 @@
 //! The arena: address space and everything taken from it in whole units.
 //!
 //! `window` reserves and commits, `tables` describe, `units` claims and purges, `spans` serves large
-//! blocks from runs of units, `direct` the few that cannot lie in the window. No locks: units are
+//! blocks from runs of units, `direct` the few that cannot lie in the window, `moving` what has grown
+//! out of it. No locks: units are
 //! claimed by atomic AND, and only the growth of the window has one holder at a time.
 
 pub(crate) mod direct;
+pub(crate) mod moving;
 pub(crate) mod spans;
 pub(crate) mod tables;
 pub(crate) mod units;

@@ -12,6 +12,13 @@ use syscall::{call, map_call};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Errno(pub i32);
 
+impl Errno {
+    /// Whether the kernel does not know the call or its flags, or must not make it.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self.0, libc::EINVAL | libc::ENOSYS | libc::EPERM)
+    }
+}
+
 /// What a mapping allows at first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -86,11 +93,28 @@ pub(crate) fn resize(address: *mut u8, old: usize, new: usize) -> Result<(), Err
     check(call(libc::SYS_mremap as usize, [address as usize, old, new, 0, 0, 0])).map(drop)
 }
 
-/// Moves the pages of `address..address + len` to `target`, replacing what is mapped there.
+/// Moves the pages of `address..address + len` to `target..target + new`, replacing what is mapped
+/// there; `new` is at least `len`.
 ///
 /// Both ranges belong to the caller; the first is unmapped afterwards.
-pub(crate) fn remap_onto(address: *mut u8, len: usize, target: *mut u8) -> Result<(), Errno> {
+pub(crate) fn remap_onto(
+    address: *mut u8,
+    len: usize,
+    target: *mut u8,
+    new: usize,
+) -> Result<(), Errno> {
     let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
+    check(call(libc::SYS_mremap as usize, [address as usize, len, new, flags, target as usize, 0]))
+        .map(drop)
+}
+
+/// Moves the pages of `address..address + len` to `target`, replacing what is mapped there. The
+/// first range stays mapped and has no pages afterwards.
+///
+/// Both ranges belong to the caller. A refusal (`Errno::is_refusal`) comes before any change.
+pub(crate) fn move_pages(address: *mut u8, len: usize, target: *mut u8) -> Result<(), Errno> {
+    const MREMAP_DONTUNMAP: usize = 4;
+    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize | MREMAP_DONTUNMAP;
     check(call(libc::SYS_mremap as usize, [address as usize, len, len, flags, target as usize, 0]))
         .map(drop)
 }
