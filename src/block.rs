@@ -13,7 +13,7 @@ use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_SPAN, Tls, UNIT_BYTES};
 use crate::magazine;
 use crate::misuse::{Fault, Misuse};
 use crate::single;
-use crate::size_class::{Class, SMALL_CLASSES, round};
+use crate::size_class::{Class, MEDIUM_MAX, SMALL_CLASSES, round};
 use crate::thread;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -212,6 +212,28 @@ pub(crate) fn is_start_of(block: *const u8, class: Class) -> bool {
     let Some(unit) = window::unit_of(pointer) else { return false };
     class_of_slab_block(unit, pointer) == Some(class)
         && (class.is_medium() || class.divides(pointer % UNIT_BYTES))
+}
+
+/// The class of the slab block that starts at `block`, by the maps alone, as `is_start_of` says it.
+///
+/// `None` for all else, and in checked mode, where somebody has to look closer.
+#[inline]
+pub(crate) fn class_at(block: *const u8) -> Option<Class> {
+    let pointer = block as usize;
+    let class = class_of_slab_block(window::unit_of(pointer)?, pointer)?;
+    let starts = class.is_medium() || class.divides(pointer % UNIT_BYTES);
+    if starts && !check::is_on() { Some(class) } else { None }
+}
+
+/// Resizes a large block to `size` bytes (above 0) inside the memory that it has: whether it could.
+#[inline]
+pub(crate) fn resize_quickly(block: *mut u8, size: usize) -> bool {
+    size > MEDIUM_MAX
+        && !check::is_on()
+        && match window::unit_of(block as usize) {
+            Some(unit) => spans::resize_within(unit, block as usize, size),
+            None => direct::resize_within(block, size),
+        }
 }
 
 /// Resizes a block to `size` bytes (above 0) without moving it across classes.

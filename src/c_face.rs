@@ -88,6 +88,13 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
     if !init::ensure(&CONFIG) {
         return Err(NotOurs);
     }
+    if let Some(class) = block::class_at(block) {
+        // SAFETY: the caller's contract; a block of that class starts there.
+        return Ok(unsafe { move_between_classes(block, class, new_size) });
+    }
+    if block::resize_quickly(block, new_size) {
+        return Ok(block);
+    }
     let (usable, large) = match block::usable(block) {
         Ok(found) => found,
         Err(Misuse { fault: Fault::Foreign, .. }) => return Err(NotOurs),
@@ -113,6 +120,26 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
             }
         }
         Ok(moved)
+    }
+}
+
+/// Resizes a block of `class`: nothing but a pop, a copy and a push where both hit.
+///
+/// # Safety
+/// `block` is a block of that class that the caller owns.
+#[inline(always)]
+unsafe fn move_between_classes(block: *mut u8, class: Class, new_size: usize) -> *mut u8 {
+    if Class::of(new_size) == Some(class) {
+        return block;
+    }
+    // SAFETY: the new block has room for what is copied; the old one is the caller's.
+    unsafe {
+        let moved = allocate(new_size, MIN_ALIGN);
+        if !moved.is_null() {
+            ptr::copy_nonoverlapping(block, moved, class.size().min(new_size));
+            hit::free_sized(block, class.size());
+        }
+        moved
     }
 }
 

@@ -187,6 +187,22 @@ pub(crate) fn sizes(block: *const u8) -> Option<(usize, usize)> {
     Some((in_pages(asked), asked))
 }
 
+/// Resizes a direct mapping that grows inside the room that it has: whether it does.
+#[inline]
+pub(crate) fn resize_within(block: *mut u8, size: usize) -> bool {
+    let Some(entry) = find(block as usize) else { return false };
+    let (len, asked) = (entry.len.load(Ordering::Relaxed), entry.asked.load(Ordering::Relaxed));
+    if size < asked || size > len {
+        return false;
+    }
+    let more = in_pages(size) - in_pages(asked);
+    if more != 0 {
+        BYTES.fetch_add(more, Ordering::Relaxed);
+    }
+    entry.asked.store(size, Ordering::Relaxed);
+    true
+}
+
 /// Resizes a direct mapping by moving its pages, not their content. The caller owns `block`.
 ///
 /// A mapping that grows gets room to grow further; one that shrinks is cut to size. NULL, the block
@@ -204,11 +220,13 @@ pub(crate) fn resize(block: *mut u8, size: usize, align: usize) -> *mut u8 {
         entry.asked.store(size, Ordering::Relaxed);
         block
     };
-    if need <= old && need >= in_pages(asked) {
+    if need <= old && size >= asked {
         return settled(old);
     }
-    if need < old {
-        os::unmap((block as usize + need) as *mut u8, old - need);
+    if need <= old {
+        if need < old {
+            os::unmap((block as usize + need) as *mut u8, old - need);
+        }
         return settled(need);
     }
     for len in [with_slack(need), need] {

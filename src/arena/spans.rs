@@ -140,6 +140,18 @@ pub(crate) fn sizes(unit: u32, block: usize) -> Result<(usize, usize), Fault> {
     ))
 }
 
+/// Resizes a span that grows inside the units that it has: whether it does.
+#[inline]
+pub(crate) fn resize_within(unit: u32, block: usize, size: usize) -> bool {
+    let Ok(record) = head(unit, block) else { return false };
+    let fits = size >= record.span_bytes.load(Ordering::Relaxed)
+        && size.div_ceil(UNIT_BYTES) <= record.span_units.load(Ordering::Relaxed) as usize;
+    if fits {
+        record.span_bytes.store(size, Ordering::Relaxed);
+    }
+    fits
+}
+
 /// Resizes a span without moving it: gives back its tail, or takes the free units behind it.
 ///
 /// `false`, and nothing changed, if it would have to move. The caller owns the block.

@@ -6,6 +6,7 @@
 mod syscall;
 
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use syscall::{call, map_call};
 
 /// An `errno` value.
@@ -154,11 +155,18 @@ pub(crate) fn processors() -> usize {
     mask.iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1)
 }
 
-/// Bytes in a page.
+/// Bytes in a page. Asked for once.
 pub(crate) fn page_size() -> usize {
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    let known = PAGE.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
     // SAFETY: getauxval reads the auxiliary vector, which is there from the first instruction on.
     let size = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
-    if size.is_power_of_two() { size } else { 4096 }
+    let size = if size.is_power_of_two() { size } else { 4096 };
+    PAGE.store(size, Ordering::Relaxed);
+    size
 }
 
 /// Whether the process gained privileges when it was started: its environment is not to be trusted.
