@@ -3,7 +3,7 @@
 //! Allocation, free, usable size and reallocation of any block, small to huge, with the thread's
 //! state looked after: magazines for an ACTIVE thread, single-block mode otherwise.
 
-use crate::arena::{direct, moving, spans, tables, window};
+use crate::arena::{direct, kept, moving, spans, tables, window};
 use crate::check;
 use crate::config::Config;
 use crate::heap;
@@ -81,6 +81,16 @@ pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mu
 }
 
 fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
+    if align <= UNIT_BYTES {
+        let block = allocate_kept(size);
+        if !block.is_null() {
+            if zero {
+                // SAFETY: a block of at least `size` bytes.
+                unsafe { ptr::write_bytes(block, 0, size) };
+            }
+            return block;
+        }
+    }
     let token = hit::token();
     let mut block = spans::allocate(size, align, zero, token);
     if block.is_null() && size <= spans::SPAN_MAX {
@@ -95,6 +105,30 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
         check::born(block);
     }
     block
+}
+
+/// A large block out of the spans that the thread keeps, its content whatever it was. NULL if there
+/// is none.
+#[inline]
+pub(crate) fn allocate_kept(size: usize) -> *mut u8 {
+    let tls = hit::tls();
+    // SAFETY: the calling thread's own block; an ACTIVE one has a record.
+    unsafe {
+        if (*tls).state != thread::STATE_ACTIVE || (*(*tls).thread).kept.count == 0 {
+            return ptr::null_mut();
+        }
+        with_magazines(|tls| kept::take((*tls).thread, size)).flatten().unwrap_or(ptr::null_mut())
+    }
+}
+
+/// Frees a large block into the spans that the thread keeps: whether it did. What is wrong with a
+/// pointer `free` will say.
+#[inline]
+pub(crate) fn free_kept(block: *mut u8) -> bool {
+    let Some(unit) = window::unit_of(block as usize) else { return false };
+    // SAFETY: `unit_of` gives units below the bound; `with_magazines` gives an ACTIVE, busy block.
+    let done = with_magazines(|tls| unsafe { kept::put((*tls).thread, unit, block as usize) });
+    done.is_some_and(|outcome| outcome == Ok(true))
 }
 
 /// Frees `block`, not NULL, without trying the hit. `Fault::Foreign` if it is not ours.
@@ -125,6 +159,9 @@ fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     if kind == KIND_SPAN || kind == KIND_NONE {
         // The span's head says what is wrong with a pointer that is none.
         spans::sizes(unit, pointer).map_err(wrong)?;
+        if free_kept(block) {
+            return Ok(());
+        }
         check::dies(block).map_err(wrong)?;
         return spans::free(unit, pointer).map_err(wrong);
     }

@@ -8,7 +8,7 @@ use crate::config::{Config, Foreign};
 use crate::hit;
 use crate::init;
 use crate::misuse::{Fault, Misuse, report};
-use crate::size_class::{Class, MIN_ALIGN, round};
+use crate::size_class::{Class, MEDIUM_MAX, MIN_ALIGN, round};
 use core::ptr;
 
 /// The settings of the C face.
@@ -190,7 +190,7 @@ pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
 /// The short way after a miss of `malloc`: NULL if it was not done. Sets no errno.
 #[inline(always)]
 pub fn allocate_quickly(size: usize) -> *mut u8 {
-    burst::allocate(size)
+    if size > MEDIUM_MAX { block::allocate_kept(size) } else { burst::allocate(size) }
 }
 
 /// The short way after a miss of `free`: whether it was done. Sets no errno.
@@ -199,7 +199,7 @@ pub fn allocate_quickly(size: usize) -> *mut u8 {
 /// `block` is NULL or, if it is ours, owned by the caller.
 #[inline(always)]
 pub unsafe fn release_quickly(block: *mut u8) -> bool {
-    burst::free(block)
+    burst::free(block) || block::free_kept(block)
 }
 
 /// The short way after a miss of a sized free: whether it was done. Sets no errno.

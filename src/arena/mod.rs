@@ -2,10 +2,11 @@
 //!
 //! `window` reserves and commits, `tables` describe, `units` claims and purges, `spans` serves large
 //! blocks from runs of units, `direct` the few that cannot lie in the window, `moving` what has grown
-//! out of it. No locks: units are
+//! out of it, `kept` what a thread freed last. No locks: units are
 //! claimed by atomic AND, and only the growth of the window has one holder at a time.
 
 pub(crate) mod direct;
+pub(crate) mod kept;
 pub(crate) mod moving;
 pub(crate) mod spans;
 pub(crate) mod tables;

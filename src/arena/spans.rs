@@ -22,7 +22,7 @@ const GROW_MAX: usize = 32 << 20;
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes held by large blocks.
+/// Bytes held by large blocks, and by spans that threads keep.
 pub(crate) fn large() -> usize {
     LARGE.load(Ordering::Relaxed) + direct::bytes()
 }
@@ -81,10 +81,13 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
     // SAFETY: the callers got `unit` from `unit_of`, so it is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     if entry.kind.load(Ordering::Acquire) == KIND_SPAN {
-        if block == window::address_of(unit) {
-            return Ok(record);
+        if block != window::address_of(unit) {
+            return Err(Fault::Inside);
         }
-        return Err(Fault::Inside);
+        if record.span_live.load(Ordering::Relaxed) == 0 {
+            return Err(Fault::DoubleFree); // kept by the thread that freed it
+        }
+        return Ok(record);
     }
     Err(if !units::is_free(unit) {
         Fault::Inside
@@ -121,6 +124,42 @@ pub(super) fn free_empty(unit: u32, block: usize) -> Result<(), Fault> {
     let len = end(unit, block)?;
     units::release_empty(unit, len);
     Ok(())
+}
+
+/// Ends the span that starts at `block` if it is at most `most` units long; its units, which stay its
+/// own until `revive` or `give_back`.
+#[inline]
+pub(super) fn retire(unit: u32, block: usize, most: u32) -> Result<Option<u32>, Fault> {
+    // SAFETY: as in `head`.
+    let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
+    if entry.kind.load(Ordering::Acquire) != KIND_SPAN || block != window::address_of(unit) {
+        return Ok(None); // `free` will say what it is
+    }
+    let len = record.span_units.load(Ordering::Relaxed);
+    if len > most {
+        return Ok(None);
+    }
+    if record.span_live.swap(0, Ordering::AcqRel) == 0 {
+        return Err(Fault::DoubleFree);
+    }
+    Ok(Some(len))
+}
+
+/// Makes a retired span live again, as one of `size` bytes.
+#[inline]
+pub(super) fn revive(unit: u32, size: usize) {
+    // SAFETY: a claimed unit is below the bound.
+    let record = unsafe { tables::record(unit) };
+    record.span_bytes.store(size, Ordering::Relaxed);
+    record.span_live.store(1, Ordering::Relaxed);
+}
+
+/// Gives the units of a retired span back.
+pub(super) fn give_back(unit: u32, len: u32) {
+    // SAFETY: as in `revive`.
+    unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
+    LARGE.fetch_sub((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
+    units::release(unit, len as usize);
 }
 
 /// Bytes of the units of the span at `block`.
