@@ -3,7 +3,7 @@
 //! Allocation, free, usable size and reallocation of any block, small to huge, with the thread's
 //! state looked after: magazines for an ACTIVE thread, single-block mode otherwise.
 
-use crate::arena::{direct, spans, tables, window};
+use crate::arena::{direct, kept, moving, spans, tables, window};
 use crate::check;
 use crate::config::Config;
 use crate::heap;
@@ -13,7 +13,7 @@ use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_SPAN, Tls, UNIT_BYTES};
 use crate::magazine;
 use crate::misuse::{Fault, Misuse};
 use crate::single;
-use crate::size_class::{Class, SMALL_CLASSES, round};
+use crate::size_class::{Class, MEDIUM_MAX, SMALL_CLASSES, round};
 use crate::thread;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -81,6 +81,16 @@ pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mu
 }
 
 fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
+    if align <= UNIT_BYTES {
+        let block = allocate_kept(size);
+        if !block.is_null() {
+            if zero {
+                // SAFETY: a block of at least `size` bytes.
+                unsafe { ptr::write_bytes(block, 0, size) };
+            }
+            return block;
+        }
+    }
     let token = hit::token();
     let mut block = spans::allocate(size, align, zero, token);
     if block.is_null() && size <= spans::SPAN_MAX {
@@ -95,6 +105,30 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
         check::born(block);
     }
     block
+}
+
+/// A large block out of the spans that the thread keeps, its content whatever it was. NULL if there
+/// is none.
+#[inline]
+pub(crate) fn allocate_kept(size: usize) -> *mut u8 {
+    let tls = hit::tls();
+    // SAFETY: the calling thread's own block; an ACTIVE one has a record.
+    unsafe {
+        if (*tls).state != thread::STATE_ACTIVE || (*(*tls).thread).kept.count == 0 {
+            return ptr::null_mut();
+        }
+        with_magazines(|tls| kept::take((*tls).thread, size)).flatten().unwrap_or(ptr::null_mut())
+    }
+}
+
+/// Frees a large block into the spans that the thread keeps: whether it did. What is wrong with a
+/// pointer `free` will say.
+#[inline]
+pub(crate) fn free_kept(block: *mut u8) -> bool {
+    let Some(unit) = window::unit_of(block as usize) else { return false };
+    // SAFETY: `unit_of` gives units below the bound; `with_magazines` gives an ACTIVE, busy block.
+    let done = with_magazines(|tls| unsafe { kept::put((*tls).thread, unit, block as usize) });
+    done.is_some_and(|outcome| outcome == Ok(true))
 }
 
 /// Frees `block`, not NULL, without trying the hit. `Fault::Foreign` if it is not ours.
@@ -125,6 +159,9 @@ fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     if kind == KIND_SPAN || kind == KIND_NONE {
         // The span's head says what is wrong with a pointer that is none.
         spans::sizes(unit, pointer).map_err(wrong)?;
+        if free_kept(block) {
+            return Ok(());
+        }
         check::dies(block).map_err(wrong)?;
         return spans::free(unit, pointer).map_err(wrong);
     }
@@ -214,6 +251,28 @@ pub(crate) fn is_start_of(block: *const u8, class: Class) -> bool {
         && (class.is_medium() || class.divides(pointer % UNIT_BYTES))
 }
 
+/// The class of the slab block that starts at `block`, by the maps alone, as `is_start_of` says it.
+///
+/// `None` for all else, and in checked mode, where somebody has to look closer.
+#[inline]
+pub(crate) fn class_at(block: *const u8) -> Option<Class> {
+    let pointer = block as usize;
+    let class = class_of_slab_block(window::unit_of(pointer)?, pointer)?;
+    let starts = class.is_medium() || class.divides(pointer % UNIT_BYTES);
+    if starts && !check::is_on() { Some(class) } else { None }
+}
+
+/// Resizes a large block to `size` bytes (above 0) inside the memory that it has: whether it could.
+#[inline]
+pub(crate) fn resize_quickly(block: *mut u8, size: usize) -> bool {
+    size > MEDIUM_MAX
+        && !check::is_on()
+        && match window::unit_of(block as usize) {
+            Some(unit) => spans::resize_within(unit, block as usize, size),
+            None => direct::resize_within(block, size),
+        }
+}
+
 /// Resizes a block to `size` bytes (above 0) without moving it across classes.
 ///
 /// `old` is the class and large state as `usable` gave it. `None`: it has to move.
@@ -241,11 +300,33 @@ pub(crate) fn resize_in_place(
         Some(unit) => {
             let done =
                 spans::resize(unit, pointer, size).map_err(|fault| Misuse { fault, pointer })?;
-            Ok(if done { Some(block) } else { None })
+            if done {
+                return Ok(Some(block));
+            }
+            if check::is_on() {
+                return Ok(None);
+            }
+            let moved = moving::grow(unit, block, size, align)
+                .map_err(|fault| Misuse { fault, pointer })?;
+            Ok(if moved.is_null() { None } else { Some(moved) })
         }
         None => {
             let moved = direct::resize(block, size, align);
             Ok(if moved.is_null() { None } else { Some(moved) })
         }
     }
+}
+
+/// Allocates `size` bytes for what a block has grown to that could not be resized in place.
+///
+/// Not for sizes that have a class. NULL if there is no memory.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_to_grow(size: usize, align: usize) -> *mut u8 {
+    let block = spans::allocate_to_grow(size, align, hit::token());
+    if block.is_null() {
+        return allocate_large(size, align, false);
+    }
+    check::born(block);
+    block
 }

@@ -9,7 +9,7 @@ use crate::config::{Config, Foreign};
 use crate::hit;
 use crate::init;
 use crate::misuse::{Fault, Misuse, report};
-use crate::size_class::{Class, MIN_ALIGN, round};
+use crate::size_class::{Class, MEDIUM_MAX, MIN_ALIGN, round};
 use core::alloc::Layout;
 use core::ptr;
 
@@ -106,6 +106,13 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
     if !init::ensure(&CONFIG) {
         return Err(NotOurs);
     }
+    if let Some(class) = block::class_at(block) {
+        // SAFETY: the caller's contract; a block of that class starts there.
+        return Ok(unsafe { move_between_classes(block, class, new_size) });
+    }
+    if block::resize_quickly(block, new_size) {
+        return Ok(block);
+    }
     let (usable, large) = match block::usable(block) {
         Ok(found) => found,
         Err(Misuse { fault: Fault::Foreign, .. }) => return Err(NotOurs),
@@ -118,7 +125,11 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
     }
     // SAFETY: the new block has room for what is copied; the old one is the caller's.
     unsafe {
-        let moved = allocate(new_size, MIN_ALIGN);
+        let moved = if large && new_size > usable {
+            block::allocate_to_grow(new_size, MIN_ALIGN)
+        } else {
+            allocate(new_size, MIN_ALIGN)
+        };
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, usable.min(new_size));
             // `usable` has found it to be ours.
@@ -127,6 +138,26 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
             }
         }
         Ok(moved)
+    }
+}
+
+/// Resizes a block of `class`: nothing but a pop, a copy and a push where both hit.
+///
+/// # Safety
+/// `block` is a block of that class that the caller owns.
+#[inline(always)]
+unsafe fn move_between_classes(block: *mut u8, class: Class, new_size: usize) -> *mut u8 {
+    if Class::of(new_size) == Some(class) {
+        return block;
+    }
+    // SAFETY: the new block has room for what is copied; the old one is the caller's.
+    unsafe {
+        let moved = allocate(new_size, MIN_ALIGN);
+        if !moved.is_null() {
+            ptr::copy_nonoverlapping(block, moved, class.size().min(new_size));
+            hit::free_sized(block, class.size());
+        }
+        moved
     }
 }
 
@@ -177,7 +208,7 @@ pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
 /// The short way after a miss of `malloc`: NULL if it was not done. Sets no errno.
 #[inline(always)]
 pub fn allocate_quickly(size: usize) -> *mut u8 {
-    burst::allocate(size)
+    if size > MEDIUM_MAX { block::allocate_kept(size) } else { burst::allocate(size) }
 }
 
 /// The short way after a miss of `free`: whether it was done. Sets no errno.
@@ -186,7 +217,7 @@ pub fn allocate_quickly(size: usize) -> *mut u8 {
 /// `block` is NULL or, if it is ours, owned by the caller.
 #[inline(always)]
 pub unsafe fn release_quickly(block: *mut u8) -> bool {
-    burst::free(block)
+    burst::free(block) || block::free_kept(block)
 }
 
 /// The short way after a miss of a sized free: whether it was done. Sets no errno.

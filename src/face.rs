@@ -110,7 +110,11 @@ unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: us
     // SAFETY: the caller guarantees that `new_size` makes a valid layout; the new block has room
     // for what is copied, and the old one is the caller's.
     unsafe {
-        let moved = face.alloc(Layout::from_size_align_unchecked(new_size, align));
+        let moved = if old.is_none() && new_size > layout.size() {
+            block::allocate_to_grow(new_size, align)
+        } else {
+            face.alloc(Layout::from_size_align_unchecked(new_size, align))
+        };
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, layout.size().min(new_size));
             face.dealloc(block, layout);

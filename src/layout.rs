@@ -75,11 +75,34 @@ pub(crate) struct Thread {
     pub depths: [AtomicU8; CLASSES + 3],
     /// Slow calls of each class since its depth last changed, while it is not at its most. Never reset.
     pub demand: [AtomicU8; CLASSES + 3],
+    /// The spans that the thread freed last.
+    pub kept: KeptSpans,
     /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
     pub magazines: [Magazine; CLASSES],
     /// The thread's block, where thread-local storage cannot be had without calls.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub tls: Tls,
+}
+
+/// Most spans that a thread keeps.
+pub(crate) const KEPT_SPANS: usize = 8;
+
+/// Spans that a thread keeps for its next large blocks, the oldest first. Still claimed.
+#[repr(C)]
+pub(crate) struct KeptSpans {
+    /// How many there are.
+    pub count: u32,
+    /// Their units in all; `stats()` of others reads it.
+    pub units: AtomicU32,
+    pub spans: [KeptSpan; KEPT_SPANS],
+}
+
+/// A span by its first unit and its length in units.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct KeptSpan {
+    pub first: u32,
+    pub units: u32,
 }
 
 /// An array of block pointers, aligned to its own size.

@@ -7,6 +7,7 @@
 //! Records lie in mappings of 1, 2, 4, ... records, found by number; free ones form a stack whose
 //! head carries a tag against the ABA problem.
 
+use crate::arena::kept;
 use crate::heap;
 use crate::hit;
 use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
@@ -129,6 +130,9 @@ pub(crate) fn take_record() -> *mut Thread {
         for depth in &(*record).depths {
             depth.store(0, Ordering::Relaxed);
         }
+        // Of a thread that did not come along with a fork some may be left: they leak.
+        (*record).kept.count = 0;
+        (*record).kept.units.store(0, Ordering::Relaxed);
         (*record).heap = heap::attach();
         (*record).live.store(1, Ordering::Release);
     }
@@ -214,7 +218,7 @@ pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
     }
 }
 
-/// Empties every magazine of the calling thread.
+/// Empties every magazine of the calling thread and gives its spans back.
 ///
 /// # Safety
 /// `tls` is the calling thread's block, ACTIVE and marked busy.
@@ -223,6 +227,8 @@ pub(crate) unsafe fn flush_all(tls: *mut Tls) {
         // SAFETY: the caller's contract.
         unsafe { magazine::empty(tls, Class::from_index(class)) };
     }
+    // SAFETY: the caller's contract; an ACTIVE thread has a record.
+    unsafe { kept::empty((*tls).thread) };
 }
 
 /// Bytes that the calling thread's magazines hold: exact.

@@ -15,10 +15,14 @@ pub(crate) const SPAN_MAX: usize = 256 << 20;
 /// Largest alignment served from the window, bytes.
 pub(super) const SPAN_ALIGN_MAX: usize = 32 << 20;
 
+/// Largest block that gets room to grow in the window, bytes. Above, its pages are moved as it grows
+/// (`moving.rs`), which needs none there.
+const GROW_MAX: usize = 32 << 20;
+
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes held by large blocks.
+/// Bytes held by large blocks, and by spans that threads keep.
 pub(crate) fn large() -> usize {
     LARGE.load(Ordering::Relaxed) + direct::bytes()
 }
@@ -77,10 +81,13 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
     // SAFETY: the callers got `unit` from `unit_of`, so it is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     if entry.kind.load(Ordering::Acquire) == KIND_SPAN {
-        if block == window::address_of(unit) {
-            return Ok(record);
+        if block != window::address_of(unit) {
+            return Err(Fault::Inside);
         }
-        return Err(Fault::Inside);
+        if record.span_live.load(Ordering::Relaxed) == 0 {
+            return Err(Fault::DoubleFree); // kept by the thread that freed it
+        }
+        return Ok(record);
     }
     Err(if !units::is_free(unit) {
         Fault::Inside
@@ -91,8 +98,8 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
     })
 }
 
-/// Frees the span that starts at `block`, which lies in `unit`.
-pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
+/// Ends the span that starts at `block`, which lies in `unit`; its units, still claimed.
+fn end(unit: u32, block: usize) -> Result<usize, Fault> {
     let record = head(unit, block)?;
     if record.span_live.swap(0, Ordering::AcqRel) == 0 {
         return Err(Fault::DoubleFree);
@@ -101,9 +108,63 @@ pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
     // SAFETY: as in `head`.
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub(len << UNIT_SHIFT, Ordering::Relaxed);
+    Ok(len)
+}
+
+/// Frees the span that starts at `block`, which lies in `unit`.
+pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
+    let len = end(unit, block)?;
     units::release(unit, len);
     purge::purge_if_due();
     Ok(())
+}
+
+/// Frees a span whose pages were moved elsewhere: its units are zero.
+pub(super) fn free_empty(unit: u32, block: usize) -> Result<(), Fault> {
+    let len = end(unit, block)?;
+    units::release_empty(unit, len);
+    Ok(())
+}
+
+/// Ends the span that starts at `block` if it is at most `most` units long; its units, which stay its
+/// own until `revive` or `give_back`.
+#[inline]
+pub(super) fn retire(unit: u32, block: usize, most: u32) -> Result<Option<u32>, Fault> {
+    // SAFETY: as in `head`.
+    let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
+    if entry.kind.load(Ordering::Acquire) != KIND_SPAN || block != window::address_of(unit) {
+        return Ok(None); // `free` will say what it is
+    }
+    let len = record.span_units.load(Ordering::Relaxed);
+    if len > most {
+        return Ok(None);
+    }
+    if record.span_live.swap(0, Ordering::AcqRel) == 0 {
+        return Err(Fault::DoubleFree);
+    }
+    Ok(Some(len))
+}
+
+/// Makes a retired span live again, as one of `size` bytes.
+#[inline]
+pub(super) fn revive(unit: u32, size: usize) {
+    // SAFETY: a claimed unit is below the bound.
+    let record = unsafe { tables::record(unit) };
+    record.span_bytes.store(size, Ordering::Relaxed);
+    record.span_live.store(1, Ordering::Relaxed);
+}
+
+/// Gives the units of a retired span back.
+pub(super) fn give_back(unit: u32, len: u32) {
+    // SAFETY: as in `revive`.
+    unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
+    LARGE.fetch_sub((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
+    units::release(unit, len as usize);
+}
+
+/// Bytes of the units of the span at `block`.
+pub(super) fn bytes(unit: u32, block: usize) -> Result<usize, Fault> {
+    Ok((head(unit, block)?.span_units.load(Ordering::Relaxed) as usize) << UNIT_SHIFT)
 }
 
 /// Bytes that the program may use of the span at `block`, and the bytes it asked for.
@@ -116,6 +177,18 @@ pub(crate) fn sizes(unit: u32, block: usize) -> Result<(usize, usize), Fault> {
             .min((record.span_units.load(Ordering::Relaxed) as usize) << UNIT_SHIFT),
         asked,
     ))
+}
+
+/// Resizes a span that grows inside the units that it has: whether it does.
+#[inline]
+pub(crate) fn resize_within(unit: u32, block: usize, size: usize) -> bool {
+    let Ok(record) = head(unit, block) else { return false };
+    let fits = size >= record.span_bytes.load(Ordering::Relaxed)
+        && size.div_ceil(UNIT_BYTES) <= record.span_units.load(Ordering::Relaxed) as usize;
+    if fits {
+        record.span_bytes.store(size, Ordering::Relaxed);
+    }
+    fits
 }
 
 /// Resizes a span without moving it: gives back its tail, or takes the free units behind it.
@@ -133,13 +206,29 @@ pub(crate) fn resize(unit: u32, block: usize, size: usize) -> Result<bool, Fault
             return Ok(false);
         }
         LARGE.fetch_add((new - old) << UNIT_SHIFT, Ordering::Relaxed);
-    }
-    record.span_units.store(new as u32, Ordering::Relaxed);
-    record.span_bytes.store(size, Ordering::Relaxed);
-    if new < old {
+        record.span_units.store(new as u32, Ordering::Relaxed);
+    } else if size < record.span_bytes.load(Ordering::Relaxed) && new < old {
+        // It shrinks: the tail goes back, and room that it had to grow.
+        record.span_units.store(new as u32, Ordering::Relaxed);
         LARGE.fetch_sub((old - new) << UNIT_SHIFT, Ordering::Relaxed);
         units::release(unit + new as u32, old - new);
         purge::purge_if_due();
     }
+    record.span_bytes.store(size, Ordering::Relaxed);
     Ok(true)
+}
+
+/// Allocates a block for one that grew to `size` bytes and has to move: with room to grow on, if
+/// there is some.
+pub(crate) fn allocate_to_grow(size: usize, align: usize, token: usize) -> *mut u8 {
+    let len = size.div_ceil(UNIT_BYTES);
+    let slack = (len / 4).max(1);
+    if size <= GROW_MAX
+        && align <= UNIT_BYTES
+        && let Some(unit) = units::claim(len + slack, 1, token)
+    {
+        publish(unit, len + slack, size);
+        return window::address_of(unit) as *mut u8;
+    }
+    allocate(size, align, false, token)
 }

@@ -233,6 +233,17 @@ pub(crate) fn release(start: u32, len: usize) {
     put_back(start, len);
 }
 
+/// Gives claimed units back that have no pages: their content is zero.
+pub(crate) fn release_empty(start: u32, len: usize) {
+    let start = start as usize;
+    for_words(start, len, |word, mask| {
+        // SAFETY: as in `release`.
+        unsafe { unit_word(Region::Dirty, word) }.fetch_and(!mask, Ordering::Relaxed);
+        true
+    });
+    put_back(start, len);
+}
+
 /// Sets the free bits of units that the caller holds.
 pub(super) fn put_back(start: usize, len: usize) {
     for_words(start, len, |word, mask| {

@@ -7,11 +7,19 @@ pub(crate) mod advise;
 mod syscall;
 
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use syscall::{call, map_call};
 
 /// An `errno` value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Errno(pub i32);
+
+impl Errno {
+    /// Whether the kernel does not know the call or its flags, or must not make it.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self.0, libc::EINVAL | libc::ENOSYS | libc::EPERM)
+    }
+}
 
 /// What a mapping allows at first.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,11 +95,28 @@ pub(crate) fn resize(address: *mut u8, old: usize, new: usize) -> Result<(), Err
     check(call(libc::SYS_mremap as usize, [address as usize, old, new, 0, 0, 0])).map(drop)
 }
 
-/// Moves the pages of `address..address + len` to `target`, replacing what is mapped there.
+/// Moves the pages of `address..address + len` to `target..target + new`, replacing what is mapped
+/// there; `new` is at least `len`.
 ///
 /// Both ranges belong to the caller; the first is unmapped afterwards.
-pub(crate) fn remap_onto(address: *mut u8, len: usize, target: *mut u8) -> Result<(), Errno> {
+pub(crate) fn remap_onto(
+    address: *mut u8,
+    len: usize,
+    target: *mut u8,
+    new: usize,
+) -> Result<(), Errno> {
     let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
+    check(call(libc::SYS_mremap as usize, [address as usize, len, new, flags, target as usize, 0]))
+        .map(drop)
+}
+
+/// Moves the pages of `address..address + len` to `target`, replacing what is mapped there. The
+/// first range stays mapped and has no pages afterwards.
+///
+/// Both ranges belong to the caller. A refusal (`Errno::is_refusal`) comes before any change.
+pub(crate) fn move_pages(address: *mut u8, len: usize, target: *mut u8) -> Result<(), Errno> {
+    const MREMAP_DONTUNMAP: usize = 4;
+    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize | MREMAP_DONTUNMAP;
     check(call(libc::SYS_mremap as usize, [address as usize, len, len, flags, target as usize, 0]))
         .map(drop)
 }
@@ -147,11 +172,18 @@ pub(crate) fn processors() -> usize {
     mask.iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1)
 }
 
-/// Bytes in a page.
+/// Bytes in a page. Asked for once.
 pub(crate) fn page_size() -> usize {
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    let known = PAGE.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
     // SAFETY: getauxval reads the auxiliary vector, which is there from the first instruction on.
     let size = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
-    if size.is_power_of_two() { size } else { 4096 }
+    let size = if size.is_power_of_two() { size } else { 4096 };
+    PAGE.store(size, Ordering::Relaxed);
+    size
 }
 
 /// Whether the process gained privileges when it was started: its environment is not to be trusted.
