@@ -16,7 +16,7 @@ use crate::single;
 use crate::size_class::{Class, SMALL_CLASSES, round};
 use crate::thread;
 use core::ptr;
-use core::sync::atomic::{Ordering, compiler_fence};
+use crate::sync::{Ordering, compiler_fence};
 
 /// Runs `f` with the calling thread's block if its magazines may be used, BUSY meanwhile.
 ///

@@ -16,7 +16,7 @@ use crate::magazine::{FLUSHED, SCATTERED};
 use crate::size_class::{Class, DEEP_CLASSES};
 use crate::thread::{STATE_ACTIVE, STATE_BUSY};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
+use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth byte of a magazine as deep as it gets.
 const DEEP: u8 = MAX_DEPTH as u8;

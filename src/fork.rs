@@ -10,7 +10,7 @@ use crate::arena::window;
 use crate::heap;
 use crate::hit;
 use crate::thread;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// The thread that is forking and takes or holds all locks: its token, or 0.
 #[inline(always)]

@@ -18,7 +18,7 @@ use crate::os;
 use crate::stats;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 const NONE: usize = 0;
 const READY: usize = 2;

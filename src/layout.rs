@@ -6,7 +6,7 @@
 
 use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the bytes in a unit, the arena's smallest piece.
 pub(crate) const UNIT_SHIFT: u32 = 16;

@@ -10,7 +10,7 @@ use crate::layout::{KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
 use crate::os;
 use crate::size_class::{CLASSES, Class};
 use crate::thread;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Blocks freed by remote frees outside any lock, per class.
 static REMOTE: [AtomicU64; CLASSES] = [const { AtomicU64::new(0) }; CLASSES];

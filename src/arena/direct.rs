@@ -6,7 +6,7 @@
 
 use crate::os::{self, Access};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Entries in the table, and so the most direct mappings there can be.
 const ENTRIES: usize = 1 << 16;

@@ -10,7 +10,7 @@ use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
 use crate::layout::UNIT_SHIFT;
 use crate::os;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// A word of `Free` below which no free unit is likely.
 static LOW: AtomicUsize = AtomicUsize::new(0);
@@ -302,3 +302,6 @@ pub(crate) fn purge(keep: usize, calls: usize) -> usize {
     }
     purged
 }
+
+#[cfg(all(test, loom))]
+mod models;

@@ -3,7 +3,7 @@
 //! own, so that none saves registers that only another one needs. `avx2` hands this on to `engine`.
 
 use core::arch::x86_64::*;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 use super::avx2_dense::{dense, ramp, store_few, within};
 use super::dispatch::HaveAvx2;

@@ -3,7 +3,7 @@
 //! `avx2` hands these on to `engine`.
 
 use core::arch::x86_64::*;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveAvx2;
 use super::vector::Vector;

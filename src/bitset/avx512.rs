@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::*;
-use core::sync::atomic::{AtomicU8, AtomicU64};
+use crate::sync::{AtomicU8, AtomicU64};
 
 use super::dispatch::HaveAvx512;
 use super::vector::{Vector, entries};

@@ -3,7 +3,7 @@
 //! ends, so nothing is written or read beyond them. `avx512` hands these on to `engine`.
 
 use core::arch::x86_64::*;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 use super::avx2_expand::{four_bits, singles};
 use super::dispatch::HaveAvx512;

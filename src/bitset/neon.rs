@@ -4,7 +4,7 @@
 
 use core::arch::aarch64::*;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveNeon;
 use super::expand::Rest;

@@ -13,7 +13,7 @@ use crate::layout::{Identity, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::size_class::{Class, SMALL_CLASSES};
 use core::mem::MaybeUninit;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// How the blocks of a small class lie, and how many a slab has.
 #[derive(Clone, Copy)]

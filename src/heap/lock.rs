@@ -11,7 +11,7 @@ use crate::layout::{Counters, Heap, NO_UNIT};
 use crate::os::{self, Access};
 use crate::size_class::Class;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 

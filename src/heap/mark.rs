@@ -5,7 +5,7 @@
 //! serves every other target, and the tests hold the two together.
 
 use crate::layout::Record;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// What freeing a block came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub(super) enum Marked {
 #[inline(always)]
 pub(super) unsafe fn mark(record: &Record, index: u32) -> Marked {
     cfg_if::cfg_if! {
-        if #[cfg(target_arch = "x86_64")] {
+        if #[cfg(all(target_arch = "x86_64", not(loom)))] {
             // SAFETY: the caller's contract; only the lock's holder writes these two fields, and
             // those who read `local` without it (to name a fault) read whole words.
             unsafe {

@@ -8,6 +8,8 @@ mod flush;
 mod hint;
 mod lock;
 mod mark;
+#[cfg(all(test, loom))]
+mod models;
 mod progression;
 mod remote;
 mod row;
@@ -27,7 +29,7 @@ use crate::arena::units;
 use crate::layout::{Heap, MAX_DEPTH};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use lock::{Held, lock_any, try_any};
 use row::Row;
 

@@ -42,7 +42,7 @@ cfg_if::cfg_if! {
             _mm_set1_epi64x, _mm_setzero_si128, _mm_storeu_si128, _mm_unpackhi_epi64,
             _mm_unpacklo_epi64, _mm_xor_si128,
         };
-        use core::sync::atomic::Ordering;
+        use crate::sync::Ordering;
 
         /// Whether the process uses AVX2: the backend of the bitset engine, chosen at the start.
         #[inline(always)]

@@ -13,7 +13,7 @@ use crate::size_class::{MEDIUM_CLASSES, SMALL_CLASSES};
 use crate::thread::{self, STATE_ACTIVE, STATE_LATE, STATE_NEW};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 #[cfg_attr(target_pointer_width = "64", repr(C, align(256)))]
 #[cfg_attr(target_pointer_width = "32", repr(C, align(128)))]
