@@ -15,10 +15,10 @@
 
 use crate::maintain::{Budget, maintain};
 use crate::os;
+use crate::sync::{AtomicU32, Ordering};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 const OFF: u32 = 0;
 /// Somebody is creating it, or it runs.

@@ -7,7 +7,7 @@
 use crate::arena::{tables, window};
 use crate::hit::window;
 use crate::misuse::Fault;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 static ON: AtomicBool = AtomicBool::new(false);
 

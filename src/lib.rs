@@ -33,7 +33,7 @@ compile_error!("bitmag needs 64-bit atomic operations, which this architecture l
 #[cfg(target_abi = "x32")]
 compile_error!("bitmag does not support the x32 ABI");
 
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 mod arena;
@@ -67,6 +67,7 @@ mod os;
 mod single;
 mod size_class;
 mod stats;
+mod sync;
 mod thread;
 
 #[doc(hidden)]

@@ -20,8 +20,8 @@ use crate::heap::{self, Batch};
 use crate::hit::{self, is_dummy};
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
 use crate::size_class::{Class, SMALL_CLASSES};
+use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;

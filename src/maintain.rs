@@ -8,8 +8,8 @@ use crate::block::with_magazines;
 use crate::heap;
 use crate::init;
 use crate::layout::UNIT_SHIFT;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::thread;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Returns to the system what the whole process has free: the calling thread's magazines, empty
 /// slabs, the free pages inside all other slabs, and the pages of all free units. The bytes returned.

@@ -14,9 +14,9 @@ use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
 use crate::magazine;
 use crate::os::{self, Access};
 use crate::size_class::{CLASSES, Class, MEDIUM_CLASSES};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 /// The thread has made no slow call yet.
 pub(crate) const STATE_NEW: usize = 0;
@@ -269,3 +269,8 @@ pub(crate) fn after_fork(own: *const Thread) {
 }
 
 const _: () = assert!(MAX_DEPTH <= u8::MAX as usize);
+
+#[cfg(all(test, loom))]
+pub(crate) mod models;
+#[cfg(all(test, loom))]
+pub(crate) use models::make_for_models;

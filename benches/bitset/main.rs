@@ -8,6 +8,11 @@ use bitmag::bitset;
 #[path = "../../src/bitset/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod bitset;
+#[cfg(not(feature = "bitset"))]
+mod sync {
+    //! Where the engine's files take their atomics from.
+    pub(crate) use core::sync::atomic::*;
+}
 
 mod batches;
 mod measure;

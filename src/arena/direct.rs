@@ -7,8 +7,8 @@
 
 use super::moving::with_slack;
 use crate::os::{self, Access};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Entries in the table, and so the most direct mappings there can be.
 const ENTRIES: usize = 1 << 16;

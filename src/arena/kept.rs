@@ -4,10 +4,10 @@
 //! the span's own. Bounded by number and bytes; what is pushed out, and everything at thread exit and
 //! on `trim`, goes back to the arena. To a free that comes twice the span is dead (`span_live`).
 
-use super::{spans, units, window};
+use super::{spans, window};
 use crate::layout::{KEPT_SPANS, KeptSpan, Thread, UNIT_BYTES};
 use crate::misuse::Fault;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
 const KEPT_UNITS: u32 = 32;

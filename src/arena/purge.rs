@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::layout::UNIT_SHIFT;
 
 use crate::os::advise::{Range, purge_ranges, takes_vectors};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Units and runs that one batch takes on the way of a call: 2 MiB, about 50 us of the system's time.
 const BATCH: (usize, usize) = (32, 8);

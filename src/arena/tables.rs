@@ -7,7 +7,7 @@
 use crate::hit::window;
 use crate::layout::{CHUNK_UNITS, GRANULES, GROUP_CHUNKS, HINTS, MapEntry, Record, Row};
 use crate::os::{self, Access};
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// One of the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]

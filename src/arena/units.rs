@@ -9,7 +9,7 @@
 use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
 use crate::layout::UNIT_SHIFT;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// A word of `Free` below which no free unit is likely.
 static LOW: AtomicUsize = AtomicUsize::new(0);
@@ -262,3 +262,6 @@ pub(crate) fn is_free(unit: u32) -> bool {
     let word = unsafe { unit_word(Region::Free, unit as usize / 64) };
     word.load(Ordering::Relaxed) >> (unit % 64) & 1 != 0
 }
+
+#[cfg(all(test, loom))]
+mod models;

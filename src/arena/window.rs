@@ -12,7 +12,7 @@ use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
 use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
 use crate::os::{self, Access};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Units reserved (address space taken). Written by the grower only.
 static RESERVED: AtomicUsize = AtomicUsize::new(0);

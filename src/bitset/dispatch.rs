@@ -2,7 +2,7 @@
 //! The choice is one relaxed byte for the whole process: what the CPU offers, unless somebody forces a backend.
 //! Tokens (`HaveAvx2`, `HaveAvx512`) exist only where detection said yes; holding one is what makes a call sound.
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use crate::sync::{AtomicU8, Ordering::Relaxed};
 
 /// An implementation of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! What all backends share sits here: clamping, positions inside a word, bitmaps too small for vectors.
 //! Below it are the backends (`scalar`, `avx2`, `avx512`, `neon`); above it `mod.rs`, the interface.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::{Backend, Isa, chosen};
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]

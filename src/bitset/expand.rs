@@ -2,7 +2,7 @@
 //! by the byte. A byte of a bitmap selects eight bit numbers, so placed that the lowest set bit comes out in the highest
 //! lane: a magazine is filled from its top downward. `avx2_dense` reads the table.
 
-use core::sync::atomic::AtomicU64;
+use crate::sync::AtomicU64;
 
 /// Where a backend's `expand` stopped.
 #[derive(Clone, Copy)]

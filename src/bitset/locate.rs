@@ -2,7 +2,7 @@
 //! `Engine::locate` fills a batch of `Located`, `merge` folds neighbours of one word into `Group`s,
 //! and `set_plain` or `set_shared` sets a group's bits, telling of those that were set already.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The most pointers that one batch holds: a magazine's slots.
 pub const BATCH: usize = 32;
@@ -143,7 +143,7 @@ pub fn set_plain(word: &AtomicU64, bits: u64) -> u64 {
 #[inline(always)]
 pub fn set_bit(word: &AtomicU64, index: u32) -> bool {
     cfg_if::cfg_if! {
-        if #[cfg(target_arch = "x86_64")] {
+        if #[cfg(all(target_arch = "x86_64", not(loom)))] {
             // One instruction tells of the old bit while it sets the new one, which no combination of Rust's operators
             // becomes: LLVM tests the bit apart.
             // SAFETY: reads and writes the word, which only the caller writes; aligned eight-byte moves, as a relaxed

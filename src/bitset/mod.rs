@@ -69,7 +69,7 @@ cfg_if::cfg_if! {
     }
 }
 
-use core::sync::atomic::{AtomicU8, AtomicU64};
+use crate::sync::{AtomicU8, AtomicU64};
 
 pub use dispatch::{Backend, backend, set_backend};
 pub use engine::{Engine, engine};

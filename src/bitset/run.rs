@@ -2,7 +2,7 @@
 //! Up to 64 bits a word and its successor decide (`short`, and `long_enough` for one pair); beyond that `long` looks
 //! at the end of each place first, so that a search for a long run reads few words. Backends speed up the first.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::Backend;
 use super::engine::Engine;

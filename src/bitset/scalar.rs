@@ -2,7 +2,7 @@
 //! It serves every target without a vector backend, bitmaps too small for vectors, and `BITMAG_BACKEND=scalar`.
 //! `engine` calls it; the vector backends call it for what is left over at the ends.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::expand::{Rest, pointer};
 use super::{BATCH, Located, Spacing, run};

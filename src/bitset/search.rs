@@ -2,7 +2,7 @@
 //! then four are looked at together, then one at a time, the last of them overlapping the one before.
 //! `vector` makes each backend's functions out of these.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::vector::{Vector, first_lane, last_lane};
 

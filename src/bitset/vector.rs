@@ -2,7 +2,7 @@
 //! A backend implements `Vector` for its register; `search` and `vector_run` hold the algorithms, written once; and
 //! `entries!` makes one function per operation, with the CPU's features on, behind a token that proves them.
 
-use core::sync::atomic::{AtomicU8, AtomicU64};
+use crate::sync::{AtomicU8, AtomicU64};
 
 /// A vector register seen as 64-bit words.
 ///

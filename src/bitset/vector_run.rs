@@ -2,7 +2,7 @@
 //! A run lies inside a word, which shifting and ANDing shows, or crosses into the next, which adding 1 shows: the ones
 //! at the bottom of the successor tell how many the word needs at its top. `run` says the last word, bit by bit.
 
-use core::sync::atomic::AtomicU64;
+use crate::sync::AtomicU64;
 
 use super::run;
 use super::vector::{Vector, first_lane};

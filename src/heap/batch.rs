@@ -12,7 +12,7 @@ use crate::hit::window;
 use crate::layout::{Identity, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Misuse;
 use crate::size_class::Class;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Most blocks that are taken or given back under one hold of a lock.
 const CHUNK: usize = 1024;

@@ -11,7 +11,7 @@ use crate::arena::purge::Purged;
 use crate::arena::tables;
 use crate::layout::NO_UNIT;
 use crate::misuse::Misuse;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Slabs that are looked at under one hold of a lock.
 const SLICE: usize = 64;

@@ -12,8 +12,8 @@ use crate::hit::window;
 use crate::layout::{Identity, Record};
 use crate::misuse::Misuse;
 use crate::size_class::{Class, SMALL_CLASSES};
+use crate::sync::Ordering;
 use core::mem::MaybeUninit;
-use core::sync::atomic::Ordering;
 
 static SPACINGS: [Spacing; SMALL_CLASSES + 1] = {
     let mut table = [Spacing::new(16); SMALL_CLASSES + 1];

@@ -17,7 +17,7 @@ use super::lock::Held;
 use crate::arena::tables;
 use crate::bitset;
 use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, GROUP_CHUNKS, HINTS, Row};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Rows of hints: one for a small class, those of all classes from a medium one up for runs.
 pub(super) type Rows = core::ops::RangeInclusive<usize>;

@@ -6,7 +6,7 @@
 
 use crate::bitset::Located;
 use crate::layout::{Identity, Record};
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Why `mark_all` stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +35,7 @@ pub(super) unsafe fn mark_all(
     count: usize,
 ) -> Stopped {
     cfg_if::cfg_if! {
-        if #[cfg(target_arch = "x86_64")] {
+        if #[cfg(all(target_arch = "x86_64", not(loom)))] {
             let mut at = (from as isize - count as isize) * size_of::<Located>() as isize;
             let stopped: u32;
             // SAFETY: the caller's contract; only the lock's holder writes these two fields, and
@@ -96,7 +96,10 @@ pub(super) unsafe fn mark_all(
 /// # Safety
 /// That of `mark_all`.
 #[inline(always)]
-#[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "the twin, for the test"))]
+#[cfg_attr(
+    all(target_arch = "x86_64", not(loom)),
+    allow(dead_code, reason = "the twin, for the test")
+)]
 unsafe fn mark_portably(
     records: *const Record,
     expected: Identity,

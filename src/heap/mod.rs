@@ -10,6 +10,8 @@ mod flush;
 mod hint;
 mod lock;
 mod mark;
+#[cfg(all(test, loom))]
+mod models;
 mod pages;
 mod progression;
 mod remote;
@@ -34,7 +36,7 @@ use crate::arena::{purge, units};
 use crate::layout::{Heap, MAX_DEPTH};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use lock::{Held, lock_any, try_any};
 use row::Row;
 

@@ -18,7 +18,7 @@ use crate::layout::{GRANULE_SHIFT, RUN, Record, UNIT_BYTES};
 use crate::misuse::{Fault, Misuse};
 use crate::os::advise::{Range, purge_ranges};
 use crate::size_class::Class;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Most runs of pages that are taken together.
 pub(super) const MOST_RUNS: usize = 64;

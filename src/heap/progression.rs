@@ -11,8 +11,11 @@ const FULL: usize = MAX_DEPTH;
 
 /// Whether `blocks[i + 1] - blocks[i]` is `stride` everywhere.
 #[inline(always)]
-#[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "the twin, for the test"))]
-fn is_one_plainly(blocks: &[*mut u8], stride: usize) -> bool {
+#[cfg_attr(
+    all(target_arch = "x86_64", not(loom)),
+    allow(dead_code, reason = "the twin, for the test")
+)]
+pub(super) fn is_one_plainly(blocks: &[*mut u8], stride: usize) -> bool {
     let mut expected = blocks.first().map_or(0, |block| *block as usize);
     let mut differs = 0;
     for block in blocks {
@@ -25,8 +28,15 @@ fn is_one_plainly(blocks: &[*mut u8], stride: usize) -> bool {
 /// # Safety
 /// As for `write`.
 #[inline(always)]
-#[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "the twin, for the test"))]
-unsafe fn write_plainly<const COUNT: usize>(top: *mut *mut u8, address: usize, size: usize) {
+#[cfg_attr(
+    all(target_arch = "x86_64", not(loom)),
+    allow(dead_code, reason = "the twin, for the test")
+)]
+pub(crate) unsafe fn write_plainly<const COUNT: usize>(
+    top: *mut *mut u8,
+    address: usize,
+    size: usize,
+) {
     for index in 0..COUNT {
         // SAFETY: the caller's contract.
         unsafe { top.sub(index).write((address + index * size) as *mut u8) };
@@ -34,7 +44,7 @@ unsafe fn write_plainly<const COUNT: usize>(top: *mut *mut u8, address: usize, s
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(target_arch = "x86_64")] {
+    if #[cfg(all(target_arch = "x86_64", not(loom)))] {
         use crate::hit::window;
         use core::arch::asm;
         use core::arch::x86_64::{
@@ -42,7 +52,7 @@ cfg_if::cfg_if! {
             _mm_set1_epi64x, _mm_setzero_si128, _mm_storeu_si128, _mm_unpackhi_epi64,
             _mm_unpacklo_epi64, _mm_xor_si128,
         };
-        use core::sync::atomic::Ordering;
+        use crate::sync::Ordering;
 
         /// Whether the process uses AVX2: the backend of the bitset engine, chosen at the start.
         #[inline(always)]
@@ -262,7 +272,7 @@ mod tests {
     /// With AVX2, where there is AVX2, and without it.
     fn each_width(check: impl Fn()) {
         check();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
         if std::arch::is_x86_feature_detected!("avx2") {
             let wide = &window().wide;
             let kept = wide.swap(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use crate::layout::{
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::Class;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Where a block of a slab is: its unit, the record, and the bit it has in `remote`.
 pub(crate) struct Place {

@@ -14,7 +14,7 @@ use crate::layout::{
     Heap, Identity, MAX_DEPTH, NO_ROW, NO_UNIT, SLAB_WORDS, UNIT_BYTES, UNIT_SHIFT,
 };
 use crate::size_class::Class;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Longest row, blocks: as many bits lie in 8 bytes from any bit on.
 const MOST: usize = 57;
@@ -120,12 +120,12 @@ impl Row {
 
 /// Adds to a number that only the holder of a lock writes.
 #[inline(always)]
-fn add(number: &core::sync::atomic::AtomicU32, by: u32) {
+fn add(number: &crate::sync::AtomicU32, by: u32) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(target_arch = "x86_64")] {
+    if #[cfg(all(target_arch = "x86_64", not(loom)))] {
         use core::arch::asm;
         /// Turns `count` bits (at most `MOST`) from `first` on from `set` to its opposite; `false`, and
         /// nothing done, if one of them is otherwise. The caller has compared the end with the

@@ -20,7 +20,7 @@ use crate::layout::{
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Most run slabs of its own heap that one refill looks into.
 const SLABS_PER_REFILL: usize = 16;

@@ -17,7 +17,7 @@ use crate::layout::{
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Most slabs of its own heap that one refill takes blocks from.
 const SLABS_PER_REFILL: usize = 4;
@@ -249,7 +249,7 @@ pub(super) fn adopt(held: &Held, unit: u32, class: usize, rows: Rows) -> Result<
         // have relied on the bit, it is set again.
         let last = *rows.end();
         clear_stale(unit, rows);
-        core::sync::atomic::fence(Ordering::SeqCst);
+        crate::sync::fence(Ordering::SeqCst);
         if record.identity().class() == class {
             hint::set(unit, last);
         }

@@ -11,7 +11,7 @@ use super::{settle as report_and_purge, slab};
 use crate::arena::{tables, window};
 use crate::layout::{NO_UNIT, UNIT_SHIFT};
 use crate::misuse::Misuse;
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 /// Slabs that a refill visits regardless of hints after a fork.
 const RESWEEP: usize = 8;

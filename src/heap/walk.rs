@@ -14,7 +14,7 @@ use crate::layout::{GRANULE_SHIFT, Heap, Pages, RUN, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::os::advise::takes_vectors;
 use crate::size_class::Class;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 /// Slabs that one step on the way of a call looks at.
 const SLABS_PER_STEP: usize = 16;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::face::{alloc_cold, free_sized_cold};
 use crate::layout::{GRANULE_SHIFT, MAGAZINE_BYTES, MapEntry, Tls, Top, UNIT_SHIFT};
 use crate::size_class::{Class, SMALL_CLASSES};
-use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
+use crate::sync::{AtomicU8, Ordering, compiler_fence};
 
 /// Where the top of `class` is kept.
 ///

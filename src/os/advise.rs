@@ -5,7 +5,7 @@
 
 use super::purge;
 use super::syscall::call;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 /// A range of addresses, as the kernel's `struct iovec`.
 #[derive(Clone, Copy)]

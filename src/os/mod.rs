@@ -6,8 +6,8 @@
 pub(crate) mod advise;
 mod syscall;
 
+use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use syscall::{call, map_call};
 
 /// An `errno` value.
