@@ -38,14 +38,12 @@ struct Closed {
 
 impl Closed {
     /// # Safety
-    /// `tls` is the calling thread's block, ACTIVE; `class` is at most `DEEP_CLASSES`.
+    /// `tls` is the calling thread's block, ACTIVE and marked busy; `class` is at most `DEEP_CLASSES`.
     #[inline(always)]
     unsafe fn new(tls: *mut Tls, thread: *mut Thread, class: usize) -> Self {
         // SAFETY: an ACTIVE thread has a record; the class is within both arrays. The exchange is one
         // instruction, as in `Mag::close`.
         unsafe {
-            (*tls).state = STATE_BUSY;
-            compiler_fence(Ordering::SeqCst);
             let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
             let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
             let top = AtomicPtr::from_ptr(place).swap(hit::dummy_top(), Ordering::Relaxed);
@@ -60,24 +58,37 @@ impl Closed {
         // SAFETY: the thread's own block.
         unsafe {
             self.place.write(top);
-            compiler_fence(Ordering::SeqCst);
-            (*self.tls).state = STATE_ACTIVE;
+            leave(self.tls);
         }
     }
 }
 
-/// The calling thread's block, its record, and the depth byte of `class`, if it is ACTIVE.
+/// The calling thread's block, BUSY from here on, its record, and the depth byte of `class`, if it was
+/// ACTIVE. The byte is read behind that: a handler's slow calls leave it alone then.
 #[inline(always)]
-fn active(class: usize) -> Option<(*mut Tls, *mut Thread, &'static AtomicU8)> {
+fn enter(class: usize) -> Option<(*mut Tls, *mut Thread, &'static AtomicU8)> {
     let tls = hit::tls();
     // SAFETY: the calling thread's own block; an ACTIVE one has a record, and records stay mapped.
     unsafe {
         if (*tls).state != STATE_ACTIVE {
             return None;
         }
+        (*tls).state = STATE_BUSY;
+        compiler_fence(Ordering::SeqCst);
         let thread = (*tls).thread;
         Some((tls, thread, (*thread).depths.get_unchecked(class)))
     }
+}
+
+/// Ends what `enter` began.
+///
+/// # Safety
+/// `tls` is the calling thread's block, BUSY.
+#[inline(always)]
+unsafe fn leave(tls: *mut Tls) {
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: the caller's contract.
+    unsafe { (*tls).state = STATE_ACTIVE };
 }
 
 /// The class of a size that has a deep magazine.
@@ -90,19 +101,17 @@ fn deep_class(size: usize) -> Option<usize> {
 #[inline(always)]
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     let Some(class) = deep_class(size) else { return ptr::null_mut() };
-    let Some((tls, thread, byte)) = active(class) else { return ptr::null_mut() };
-    // SAFETY: ACTIVE, and the class is a deep one.
+    let Some((tls, thread, byte)) = enter(class) else { return ptr::null_mut() };
+    // SAFETY: marked busy, and the class is a deep one.
     unsafe {
         match byte.load(Ordering::Relaxed) {
             DEEP => refill::<MAX_DEPTH, { MAX_DEPTH - 1 }>(tls, thread, class),
-            byte if byte == DEEP | FLUSHED => {
-                let block = refill::<HALF, { HALF - 1 }>(tls, thread, class);
-                if !block.is_null() {
-                    (*thread).depths.get_unchecked(class).store(DEEP, Ordering::Relaxed);
-                }
-                block
+            // Half, with room for frees, after a flush.
+            byte if byte == DEEP | FLUSHED => refill::<HALF, { HALF - 1 }>(tls, thread, class),
+            _ => {
+                leave(tls);
+                ptr::null_mut()
             }
-            _ => ptr::null_mut(),
         }
     }
 }
@@ -127,7 +136,10 @@ unsafe fn refill<const COUNT: usize, const REST: usize>(
         // The lowest address is on top, so that it is the next one to go.
         let top = magazine.bottom.wrapping_add(REST);
         // SAFETY: the slots above the bottom up to that top are this thread's.
-        unsafe { heap::write_progression::<REST>(top, first + 16 * class, 16 * class) };
+        unsafe {
+            heap::write_progression::<REST>(top, first + 16 * class, 16 * class);
+            (*thread).depths.get_unchecked(class).store(DEEP, Ordering::Relaxed);
+        }
         magazine.reopen(top);
         return first as *mut u8;
     }
@@ -156,13 +168,17 @@ pub(crate) fn free_sized(block: *mut u8, size: usize) -> bool {
 /// `block` into it.
 #[inline(always)]
 fn flush(class: usize, block: *mut u8) -> bool {
-    let Some((tls, thread, byte)) = active(class) else { return false };
+    let Some((tls, thread, byte)) = enter(class) else { return false };
     let all = match byte.load(Ordering::Relaxed) & !SCATTERED {
         DEEP => false,
         byte if byte == DEEP | FLUSHED => true,
-        _ => return false,
+        _ => {
+            // SAFETY: `enter` has made it so.
+            unsafe { leave(tls) };
+            return false;
+        }
     };
-    // SAFETY: ACTIVE, and the class is a deep one.
+    // SAFETY: marked busy, and the class is a deep one.
     let magazine = unsafe { Closed::new(tls, thread, class) };
     if magazine.top != magazine.bottom.wrapping_add(MAX_DEPTH) {
         let top = magazine.top;

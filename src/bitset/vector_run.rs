@@ -20,12 +20,10 @@ pub(super) unsafe fn short_run<V: Vector>(
     // SAFETY: the caller's promise.
     unsafe {
         match n {
-            ..=2 => runs::<V, 1>(words, n, starts),
-            3..=4 => runs::<V, 2>(words, n, starts),
-            5..=8 => runs::<V, 3>(words, n, starts),
-            9..=16 => runs::<V, 4>(words, n, starts),
-            17..=32 => runs::<V, 5>(words, n, starts),
-            33..=63 => runs::<V, 6>(words, n, starts),
+            // A doubling too many shifts by nothing; each of these is a kilobyte and a half of code.
+            ..=4 => runs::<V, 2>(words, n, starts),
+            5..=16 => runs::<V, 4>(words, n, starts),
+            17..=63 => runs::<V, 6>(words, n, starts),
             _ => runs::<V, 0>(words, n, starts),
         }
     }
