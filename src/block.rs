@@ -111,10 +111,13 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
 /// is none.
 #[inline]
 pub(crate) fn allocate_kept(size: usize) -> *mut u8 {
+    if size > kept::KEPT_BYTES {
+        return ptr::null_mut();
+    }
     let tls = hit::tls();
     // SAFETY: the calling thread's own block; an ACTIVE one has a record.
     unsafe {
-        if (*tls).state != thread::STATE_ACTIVE || (*(*tls).thread).kept.count == 0 {
+        if (*tls).state != thread::STATE_ACTIVE || (*tls).thread == hit::dummy_thread() {
             return ptr::null_mut();
         }
         with_magazines(|tls| kept::take((*tls).thread, size)).flatten().unwrap_or(ptr::null_mut())

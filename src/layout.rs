@@ -87,22 +87,13 @@ pub(crate) struct Thread {
 /// Most spans that a thread keeps.
 pub(crate) const KEPT_SPANS: usize = 8;
 
-/// Spans that a thread keeps for its next large blocks, the oldest first. Still claimed.
+/// Spans that a thread keeps for its next large blocks. Still claimed.
 #[repr(C)]
 pub(crate) struct KeptSpans {
-    /// How many there are.
-    pub count: u32,
-    /// Their units in all; `stats()` of others reads it.
-    pub units: AtomicU32,
-    pub spans: [KeptSpan; KEPT_SPANS],
-}
-
-/// A span by its first unit and its length in units.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct KeptSpan {
-    pub first: u32,
-    pub units: u32,
+    /// First unit and, in the upper half, units of each; 0: none. Its thread puts, anybody takes.
+    pub spans: [AtomicU64; KEPT_SPANS],
+    /// Where the next one goes, on top of the oldest. Written by the thread.
+    pub next: AtomicU32,
 }
 
 /// An array of block pointers, aligned to its own size.

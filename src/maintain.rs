@@ -3,7 +3,7 @@
 //! Both wait for nobody but one heap's lock at a time (`purge`), or not at all (`maintain`), make no
 //! system call under a lock, and leave alone what the magazines of other threads hold.
 
-use crate::arena::purge;
+use crate::arena::{kept, purge};
 use crate::block::with_magazines;
 use crate::heap;
 use crate::init;
@@ -30,6 +30,7 @@ pub fn purge() -> usize {
     }
     // SAFETY: `with_magazines` gives an ACTIVE, busy block.
     with_magazines(|tls| unsafe { thread::flush_all(tls) });
+    kept::empty_all();
     heap::clear_all().bytes + purge::purge(0, usize::MAX).bytes
 }
 

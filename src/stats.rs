@@ -3,7 +3,7 @@
 //! Counters are kept per heap and class by whoever holds the heap's lock, so they cost no shared
 //! write. A call walks the units in use; it takes no lock and allocates nothing.
 
-use crate::arena::{purge, spans, tables, window};
+use crate::arena::{kept, purge, spans, tables, window};
 use crate::heap;
 use crate::hit;
 use crate::layout::{GRANULES, KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
@@ -82,7 +82,8 @@ pub struct Stats {
     /// then sleep: times `threads`, what all of them can pin at the worst. `magazines` bounds what they
     /// pin now.
     pub magazine_limit: usize,
-    /// Bytes in magazines: exact for the calling thread, an upper bound for all others.
+    /// Bytes in magazines, exact for the calling thread, an upper bound for all others, and in large blocks
+    /// that threads keep.
     pub magazines: usize,
     /// Bytes in large blocks: spans and direct mappings.
     pub large: usize,
@@ -118,7 +119,7 @@ pub fn stats() -> Stats {
         free_resident: purge::dirty_units() << UNIT_SHIFT,
         magazine_limit: thread::cached_limit(),
         magazines: 0,
-        large: spans::large(),
+        large: spans::large().saturating_sub(kept::all_bytes()),
         threads: heap::attached(),
         refills: 0,
         refilled_blocks: 0,
@@ -198,7 +199,7 @@ fn magazines() -> usize {
     let others = (0..thread::count())
         .filter_map(thread::record)
         .filter(|record| !core::ptr::eq(*record, own) && record.live.load(Ordering::Relaxed) != 0);
-    exact + others.map(thread::cached_bound).sum::<usize>()
+    exact + others.map(thread::cached_bound).sum::<usize>() + kept::all_bytes()
 }
 
 /// A line under construction, written out when it is full or done.

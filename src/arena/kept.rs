@@ -1,39 +1,72 @@
 //! Kept spans: what a thread has freed last stays with it for its next block of about that size.
 //!
 //! A pair of `malloc` and `free` between 32 KiB and 2 MiB then touches no bitset and one shared word,
-//! the span's own. Bounded by number and bytes; what is pushed out, and everything at thread exit and
-//! on `trim`, goes back to the arena. To a free that comes twice the span is dead (`span_live`).
+//! the span's own. Bounded by number and bytes; what is pushed out, and everything at thread exit, goes
+//! back to the arena. To a free that comes twice the span is dead (`span_live`).
+//!
+//! Each span is one word: its thread takes and puts it by an exchange, and so may anybody else. So
+//! `purge`, and whoever finds no memory, gives back what all threads keep, a fork's child what vanished
+//! threads kept, and a signal handler in the middle of a call finds every word whole.
 
-use super::{spans, window};
-use crate::layout::{KEPT_SPANS, KeptSpan, Thread, UNIT_BYTES};
+use super::{purge, spans, window};
+use crate::layout::{KEPT_SPANS, KeptSpans, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
 use crate::sync::Ordering;
+use crate::thread;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
 const KEPT_UNITS: u32 = 32;
+/// The same in bytes: no larger block can be among them.
+pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
+
+/// A span by its first unit and its length in units, in the word that stands for it; 0 is none.
+const fn word(first: u32, units: u32) -> u64 {
+    (units as u64) << 32 | first as u64
+}
+
+const fn first_of(word: u64) -> u32 {
+    word as u32
+}
+
+const fn units_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// The spans of a thread. Records stay mapped for ever.
+///
+/// # Safety
+/// `thread` is a record.
+#[inline(always)]
+unsafe fn of(thread: *const Thread) -> &'static KeptSpans {
+    // SAFETY: the caller's contract; all fields are atomics.
+    unsafe { &(*thread).kept }
+}
 
 /// Takes a span for `size` bytes at a multiple of up to a unit: one that is at most an eighth longer
 /// than needed, the latest freed first. Its content is whatever it was.
 ///
 /// # Safety
-/// The calling thread holds `thread`, is ACTIVE and marked busy.
-pub(crate) unsafe fn take(thread: *mut Thread, size: usize) -> Option<*mut u8> {
-    // SAFETY: the caller's contract: nobody else writes here.
-    let kept = unsafe { &mut (*thread).kept };
+/// The calling thread holds `thread`.
+pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8> {
+    // SAFETY: the caller's contract.
+    let kept = unsafe { of(thread) };
     let want = size.div_ceil(UNIT_BYTES);
-    let count = kept.count as usize;
-    let found = kept.spans.get(..count)?.iter().rposition(|span| {
-        let len = span.units as usize;
-        len >= want && len - want <= want / 8
-    })?;
-    let span = *kept.spans.get(found)?;
-    for later in found + 1..count {
-        kept.spans[later - 1] = kept.spans[later];
+    let next = kept.next.load(Ordering::Relaxed) as usize;
+    for back in 1..=KEPT_SPANS {
+        let slot = kept.spans.get((next + KEPT_SPANS - back) % KEPT_SPANS)?;
+        let span = slot.load(Ordering::Relaxed);
+        let len = units_of(span) as usize;
+        if len >= want
+            && len - want <= want / 8
+            && slot.compare_exchange(span, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        {
+            // The next one put goes where this one was.
+            kept.next.store(((next + KEPT_SPANS - back) % KEPT_SPANS) as u32, Ordering::Relaxed);
+            spans::revive(first_of(span), size);
+            return Some(window::address_of(first_of(span)) as *mut u8);
+        }
     }
-    kept.count -= 1;
-    kept.units.store(kept.units.load(Ordering::Relaxed) - span.units, Ordering::Relaxed);
-    spans::revive(span.first, size);
-    Some(window::address_of(span.first) as *mut u8)
+    None
 }
 
 /// Frees the span at `block`, which lies in `unit`, into the thread's own. `false`, nothing changed,
@@ -41,41 +74,70 @@ pub(crate) unsafe fn take(thread: *mut Thread, size: usize) -> Option<*mut u8> {
 ///
 /// # Safety
 /// As for `take`.
-pub(crate) unsafe fn put(thread: *mut Thread, unit: u32, block: usize) -> Result<bool, Fault> {
+pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Result<bool, Fault> {
     let Some(len) = spans::retire(unit, block, KEPT_UNITS)? else { return Ok(false) };
     // SAFETY: as in `take`.
-    let kept = unsafe { &mut (*thread).kept };
-    let mut units = kept.units.load(Ordering::Relaxed) + len;
-    let mut count = kept.count as usize;
-    if count == KEPT_SPANS || units > KEPT_UNITS {
-        // The oldest go, until the new one fits: it is not longer than all of them may be.
-        let mut out = 0;
-        while out < count && (count - out == KEPT_SPANS || units > KEPT_UNITS) {
-            units -= kept.spans[out].units;
-            spans::give_back(kept.spans[out].first, kept.spans[out].units);
-            out += 1;
+    let kept = unsafe { of(thread) };
+    let next = kept.next.load(Ordering::Relaxed) as usize % KEPT_SPANS;
+    let mut units = len + units_in(kept);
+    let mut any = false;
+    // The oldest go, until the new one fits: it is not longer than all of them may be.
+    for ahead in 0..KEPT_SPANS {
+        let Some(slot) = kept.spans.get((next + ahead) % KEPT_SPANS) else { break };
+        if ahead != 0 && units <= KEPT_UNITS {
+            break;
         }
-        kept.spans.copy_within(out..count, 0);
-        count -= out;
-        super::purge::purge_if_due();
+        if slot.load(Ordering::Relaxed) != 0 {
+            let oldest = slot.swap(0, Ordering::Acquire);
+            units -= units_of(oldest).min(units);
+            any |= give_back(oldest);
+        }
     }
-    kept.spans[count] = KeptSpan { first: unit, units: len };
-    kept.count = count as u32 + 1;
-    kept.units.store(units, Ordering::Relaxed);
+    if let Some(slot) = kept.spans.get(next) {
+        any |= give_back(slot.swap(word(unit, len), Ordering::AcqRel));
+    }
+    kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
+    if any {
+        purge::purge_if_due();
+    }
     Ok(true)
 }
 
-/// Gives all of the thread's spans back.
+fn give_back(span: u64) -> bool {
+    if span != 0 {
+        spans::give_back(first_of(span), units_of(span));
+    }
+    span != 0
+}
+
+fn units_in(kept: &KeptSpans) -> u32 {
+    kept.spans.iter().map(|slot| units_of(slot.load(Ordering::Relaxed))).sum()
+}
+
+/// Gives all spans of a thread back, whosever it is; whether there were any.
 ///
 /// # Safety
-/// As for `take`.
-pub(crate) unsafe fn empty(thread: *mut Thread) {
-    // SAFETY: as in `take`.
-    let kept = unsafe { &mut (*thread).kept };
-    while let Some(count) = kept.count.checked_sub(1) {
-        let span = kept.spans[count as usize];
-        kept.count = count;
-        kept.units.store(kept.units.load(Ordering::Relaxed) - span.units, Ordering::Relaxed);
-        spans::give_back(span.first, span.units);
-    }
+/// `thread` is a record.
+pub(crate) unsafe fn empty(thread: *const Thread) -> bool {
+    // SAFETY: the caller's contract.
+    let kept = unsafe { of(thread) };
+    kept.spans.iter().fold(false, |any, slot| {
+        any | (slot.load(Ordering::Relaxed) != 0 && give_back(slot.swap(0, Ordering::AcqRel)))
+    })
+}
+
+/// Gives back what all threads keep; whether there was anything. O(threads), for `purge` and the last
+/// try before ENOMEM.
+pub(crate) fn empty_all() -> bool {
+    // SAFETY: these are records.
+    records().fold(false, |any, record| any | unsafe { empty(record) })
+}
+
+/// Bytes that all threads keep.
+pub(crate) fn all_bytes() -> usize {
+    records().map(|record| (units_in(&record.kept) as usize) << UNIT_SHIFT).sum()
+}
+
+fn records() -> impl Iterator<Item = &'static Thread> {
+    (0..thread::count()).filter_map(thread::record)
 }

@@ -8,7 +8,7 @@
 use super::hint;
 use super::lock::{Held, all, lock_patiently};
 use super::{settle as report_and_purge, slab};
-use crate::arena::{tables, window};
+use crate::arena::{kept, tables, window};
 use crate::layout::{NO_UNIT, UNIT_SHIFT};
 use crate::misuse::Misuse;
 use crate::sync::Ordering;
@@ -69,11 +69,12 @@ pub(crate) fn start_resweep() {
     }
 }
 
-/// Folds every slab of every heap and gives the empty ones back, current slabs included.
+/// Folds every slab of every heap and gives the empty ones back, current slabs included, and the spans
+/// that threads keep.
 ///
 /// Waits for one lock at a time and gives it up after every 64 slabs. Whether any unit came back.
 pub(crate) fn reclaim() -> bool {
-    let mut any = false;
+    let mut any = kept::empty_all();
     for heap in all() {
         let mut from = 0;
         loop {
