@@ -50,7 +50,7 @@ unsafe fn of(thread: *const Thread) -> &'static KeptSpans {
 pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8> {
     // SAFETY: the caller's contract.
     let kept = unsafe { of(thread) };
-    let want = size.div_ceil(UNIT_BYTES);
+    let want = size.div_ceil(UNIT_BYTES).max(1); // size 0 comes with a large alignment
     let next = kept.next.load(Ordering::Relaxed) as usize;
     for back in 1..=KEPT_SPANS {
         let slot = kept.spans.get((next + KEPT_SPANS - back) % KEPT_SPANS)?;
