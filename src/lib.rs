@@ -61,6 +61,7 @@ mod layout;
 mod magazine;
 mod misuse;
 mod os;
+mod prewarm;
 mod single;
 mod size_class;
 mod stats;
@@ -79,4 +80,5 @@ pub mod symbols {
 pub use bitset::Backend;
 pub use config::{Config, Foreign};
 pub use face::{Bitmag, trim, usable_size};
+pub use prewarm::prewarm;
 pub use stats::{ClassStats, Stats, stats};

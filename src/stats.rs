@@ -52,7 +52,7 @@ pub struct Stats {
     pub committed: usize,
     /// Bytes in slabs, in use or not.
     pub slabs: usize,
-    /// Bytes in magazines: exact for the calling thread, an upper bound for all others.
+    /// Bytes in magazines, and in large blocks that threads keep: exact for the calling thread, an upper bound for all others.
     pub magazines: usize,
     /// Bytes in large blocks: spans and direct mappings.
     pub large: usize,
@@ -83,7 +83,7 @@ pub fn stats() -> Stats {
         committed: window::committed() + tables::mapped(),
         slabs: 0,
         magazines: 0,
-        large: spans::large(),
+        large: spans::large().saturating_sub(thread::all_kept_bytes()),
         threads: heap::attached(),
         refills: 0,
         refilled_blocks: 0,
@@ -142,7 +142,7 @@ fn magazines() -> usize {
     let others = (0..thread::count())
         .filter_map(thread::record)
         .filter(|record| !core::ptr::eq(*record, own) && record.live.load(Ordering::Relaxed) != 0);
-    exact + others.map(thread::cached_bound).sum::<usize>()
+    exact + others.map(thread::cached_bound).sum::<usize>() + thread::all_kept_bytes()
 }
 
 /// A line under construction, written out when it is full or done.

@@ -10,7 +10,7 @@
 use crate::arena::kept;
 use crate::heap;
 use crate::hit;
-use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
+use crate::layout::{MAX_DEPTH, Thread, Tls, Top, UNIT_SHIFT};
 use crate::magazine;
 use crate::os::{self, Access};
 use crate::size_class::{CLASSES, Class, MEDIUM_CLASSES};
@@ -229,6 +229,17 @@ pub(crate) unsafe fn flush_all(tls: *mut Tls) {
     }
     // SAFETY: the caller's contract; an ACTIVE thread has a record.
     unsafe { kept::empty((*tls).thread) };
+}
+
+/// Bytes in the spans that the holder of `record` keeps.
+pub(crate) fn kept_bytes(record: &Thread) -> usize {
+    (record.kept.units.load(Ordering::Relaxed) as usize) << UNIT_SHIFT
+}
+
+/// Bytes in the spans that living threads keep.
+pub(crate) fn all_kept_bytes() -> usize {
+    let records = (0..count()).filter_map(record);
+    records.filter(|record| record.live.load(Ordering::Relaxed) != 0).map(kept_bytes).sum()
 }
 
 /// Bytes that the calling thread's magazines hold: exact.

@@ -16,6 +16,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 static LOW: AtomicUsize = AtomicUsize::new(0);
 /// Free units that are dirty.
 static DIRTY: AtomicUsize = AtomicUsize::new(0);
+/// Dirty free units that are kept besides, for what a program made ready ahead.
+static READY: AtomicUsize = AtomicUsize::new(0);
 /// Units in use (claimed).
 static USED: AtomicUsize = AtomicUsize::new(0);
 
@@ -267,10 +269,15 @@ pub(crate) fn is_free(unit: u32) -> bool {
 
 /// Purges when more dirty memory is free than the policy keeps. At most `PURGE_CALLS` system calls.
 pub(crate) fn purge_if_due() {
-    let keep = DIRTY_KEPT + USED.load(Ordering::Relaxed) / 8;
+    let keep = DIRTY_KEPT + USED.load(Ordering::Relaxed) / 8 + READY.load(Ordering::Relaxed);
     if DIRTY.load(Ordering::Relaxed) > keep {
-        purge(keep / 2, PURGE_CALLS);
+        purge(keep / 2 + READY.load(Ordering::Relaxed) / 2, PURGE_CALLS);
     }
+}
+
+/// Keeps that many more dirty free units from here on.
+pub(crate) fn keep_ready(units: usize) {
+    READY.fetch_add(units, Ordering::Relaxed);
 }
 
 /// Purges free dirty units, highest first, until at most `keep` are left or `calls` system calls

@@ -1,0 +1,102 @@
+//! Prewarming: making the pages and tables of coming allocations ready ahead of them.
+
+use crate::arena::{spans, units};
+use crate::face::Bitmag;
+use crate::layout::UNIT_BYTES;
+use crate::os;
+use crate::size_class::{Class, round};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+
+static FACE: Bitmag = Bitmag::new();
+
+/// Makes allocations ready: after it, the calling thread can allocate `count` blocks of each layout,
+/// in this order and with nothing else in between, without a page fault and without a system call.
+///
+/// For programs whose latency matters, once for each such thread, before its work begins; in a
+/// process that has called `mlockall` too. It allocates all of it, writes to each page, and frees it
+/// again, so it costs a page fault per 4 KiB (about 1 µs), and that memory stays resident: what is
+/// free is given back to the system by that much later, or by [`trim`](crate::trim).
+///
+/// `false` if there is not enough memory, or if a layout is larger than 256 MiB or aligned to more
+/// than 32 MiB: such blocks go back to the system as soon as they are freed. What could be made ready
+/// is ready then.
+///
+/// ```
+/// use std::alloc::Layout;
+/// #[global_allocator]
+/// static A: bitmag::Bitmag = bitmag::Bitmag::new();
+///
+/// let request = Layout::new::<[u8; 4096]>();
+/// let note = Layout::new::<[u64; 6]>();
+/// assert!(bitmag::prewarm(&[(request, 64), (note, 10_000)]));
+/// ```
+pub fn prewarm(wanted: &[(Layout, usize)]) -> bool {
+    let mut good = true;
+    // The blocks in a chain through their first words.
+    let mut chain: *mut Link = ptr::null_mut();
+    let mut units = 0;
+    for (index, (layout, count)) in wanted.iter().enumerate() {
+        let class = Class::of(round(layout.size(), layout.align()));
+        if class.is_none() && !spans::fits_window(layout.size(), layout.align()) {
+            good = false;
+            continue;
+        }
+        // A magazine may hold as many beside those that are handed out.
+        let count = count.saturating_add(class.map_or(0, |class| class.max_depth()));
+        let mut made = 0;
+        while made < count {
+            // SAFETY: any size is served, 0 too, with at least 16 bytes.
+            let block = unsafe { FACE.alloc(*layout) };
+            if block.is_null() {
+                good = false;
+                break;
+            }
+            // SAFETY: the block is ours and at least as large as the link and the layout.
+            unsafe {
+                touch(block, layout.size());
+                let link = block.cast::<Link>();
+                link.write_unaligned(Link { before: chain, layout: index as u32 });
+                chain = link;
+            }
+            made += 1;
+        }
+        let size = class.map_or(layout.size().next_multiple_of(UNIT_BYTES), Class::size);
+        units += made.saturating_mul(size).div_ceil(UNIT_BYTES) + 1;
+    }
+    // Before the first of it is free, so that no purge takes it.
+    units::keep_ready(units);
+    while !chain.is_null() {
+        // SAFETY: every link of the chain is a block from above, with the layout that it names.
+        unsafe {
+            let Link { before, layout } = chain.read_unaligned();
+            if let Some((layout, _)) = wanted.get(layout as usize) {
+                FACE.dealloc(chain.cast(), *layout);
+            }
+            chain = before;
+        }
+    }
+    good
+}
+
+/// What is written into a block while all of them are held: 16 bytes at most, as every block has.
+struct Link {
+    before: *mut Link,
+    layout: u32,
+}
+
+const _: () = assert!(size_of::<Link>() <= 16);
+
+/// Writes to each page of a fresh block.
+///
+/// # Safety
+/// The block has `size` bytes.
+unsafe fn touch(block: *mut u8, size: usize) {
+    let page = os::page_size();
+    let mut offset = 0;
+    while offset < size {
+        // SAFETY: the caller's contract.
+        unsafe { block.add(offset).write_volatile(0) };
+        offset += page - (block as usize + offset) % page;
+    }
+}
