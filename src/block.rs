@@ -111,6 +111,9 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
 /// is none.
 #[inline]
 pub(crate) fn allocate_kept(size: usize) -> *mut u8 {
+    if size > kept::KEPT_BYTES {
+        return ptr::null_mut();
+    }
     let tls = hit::tls();
     // SAFETY: the calling thread's own block; an ACTIVE one has a record.
     unsafe {
@@ -306,8 +309,8 @@ pub(crate) fn resize_in_place(
             if check::is_on() {
                 return Ok(None);
             }
-            let moved =
-                moving::grow(unit, block, size, align).map_err(|fault| Misuse { fault, pointer })?;
+            let moved = moving::grow(unit, block, size, align)
+                .map_err(|fault| Misuse { fault, pointer })?;
             Ok(if moved.is_null() { None } else { Some(moved) })
         }
         None => {

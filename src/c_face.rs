@@ -107,7 +107,7 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
     }
     // SAFETY: the new block has room for what is copied; the old one is the caller's.
     unsafe {
-        let moved = if large && new_size > usable {
+        let moved = if large && new_size > usable.max(MEDIUM_MAX) {
             block::allocate_to_grow(new_size, MIN_ALIGN)
         } else {
             allocate(new_size, MIN_ALIGN)

@@ -92,6 +92,8 @@ pub(crate) struct KeptSpans {
     /// Their units in all; `stats()` of others reads it.
     pub units: AtomicU32,
     pub spans: [KeptSpan; KEPT_SPANS],
+    /// 1 while a call changes any of this: a signal handler that finds it so leaves it alone.
+    pub busy: AtomicU32,
 }
 
 /// A span by its first unit and its length in units.

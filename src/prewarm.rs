@@ -1,6 +1,6 @@
 //! Prewarming: making the pages and tables of coming allocations ready ahead of them.
 
-use crate::arena::{spans, units};
+use crate::arena::{spans, units, window};
 use crate::face::Bitmag;
 use crate::layout::UNIT_BYTES;
 use crate::os;
@@ -15,7 +15,7 @@ static FACE: Bitmag = Bitmag::new();
 ///
 /// For programs whose latency matters, once for each such thread, before its work begins; in a
 /// process that has called `mlockall` too. It allocates all of it, writes to each page, and frees it
-/// again, so it costs a page fault per 4 KiB (about 1 µs), and that memory stays resident: what is
+/// again, so it costs a page fault per 4 KiB (up to 1 µs each), and that memory stays resident: what is
 /// free is given back to the system by that much later, or by [`trim`](crate::trim).
 ///
 /// `false` if there is not enough memory, or if a layout is larger than 256 MiB or aligned to more
@@ -42,9 +42,11 @@ pub fn prewarm(wanted: &[(Layout, usize)]) -> bool {
             good = false;
             continue;
         }
-        // A magazine may hold as many beside those that are handed out.
-        let count = count.saturating_add(class.map_or(0, |class| class.max_depth()));
-        let mut made = 0;
+        // Beside those that are handed out, a magazine holds some, and the next time they may lie in
+        // another order, with other gaps between them.
+        let spare = class.map_or(3, |class| class.max_depth() + UNIT_BYTES / class.size());
+        let count = count.saturating_add(count / 16 + spare);
+        let (mut made, mut ready) = (0, 0);
         while made < count {
             // SAFETY: any size is served, 0 too, with at least 16 bytes.
             let block = unsafe { FACE.alloc(*layout) };
@@ -52,9 +54,12 @@ pub fn prewarm(wanted: &[(Layout, usize)]) -> bool {
                 good = false;
                 break;
             }
+            ready = ready_units(block, layout.size(), ready);
             // SAFETY: the block is ours and at least as large as the link and the layout.
             unsafe {
-                touch(block, layout.size());
+                if ready == 0 {
+                    touch(block, layout.size());
+                }
                 let link = block.cast::<Link>();
                 link.write_unaligned(Link { before: chain, layout: index as u32 });
                 chain = link;
@@ -86,6 +91,20 @@ struct Link {
 }
 
 const _: () = assert!(size_of::<Link>() <= 16);
+
+/// Makes the units that a block lies in resident, with what lies between blocks: it may be inside one
+/// the next time. The end of what is ready now; 0 if the kernel cannot do that.
+///
+/// `ready` is what the last call answered: nothing is done below it in the same unit.
+fn ready_units(block: *mut u8, size: usize, ready: usize) -> usize {
+    let start = block as usize & !(UNIT_BYTES - 1);
+    let end = (block as usize + size).next_multiple_of(UNIT_BYTES);
+    if end == ready {
+        return ready;
+    }
+    let done = window::unit_of(block as usize).is_some() && os::populate(start, end - start);
+    if done { end } else { 0 }
+}
 
 /// Writes to each page of a fresh block.
 ///

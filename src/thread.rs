@@ -130,9 +130,6 @@ pub(crate) fn take_record() -> *mut Thread {
         for depth in &(*record).depths {
             depth.store(0, Ordering::Relaxed);
         }
-        // Of a thread that did not come along with a fork some may be left: they leak.
-        (*record).kept.count = 0;
-        (*record).kept.units.store(0, Ordering::Relaxed);
         (*record).heap = heap::attach();
         (*record).live.store(1, Ordering::Release);
     }
@@ -269,6 +266,8 @@ pub(crate) fn after_fork(own: *const Thread) {
             && record.live.load(Ordering::Relaxed) != 0
         {
             record.live.store(0, Ordering::Relaxed);
+            // SAFETY: its thread does not exist in this process.
+            unsafe { kept::empty(ptr::from_ref(record).cast_mut()) };
             push_free(record);
         }
     }

@@ -6,6 +6,8 @@
 mod early;
 #[path = "torture/fork.rs"]
 mod fork;
+#[path = "torture/large.rs"]
+mod large;
 #[path = "torture/limits.rs"]
 mod limits;
 #[path = "torture/memory.rs"]
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
     let scenarios: Vec<Scenario> = [
         early::SCENARIOS,
         fork::SCENARIOS,
+        large::SCENARIOS,
         limits::SCENARIOS,
         memory::SCENARIOS,
         signals::SCENARIOS,
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         tests.extend(signals::tests());
         tests.extend(memory::tests());
         tests.extend(limits::tests());
+        tests.extend(large::tests());
         tests
     })
 }

@@ -270,7 +270,12 @@ fn relocate(entry: &Entry, block: *mut u8, len: usize, size: usize, align: usize
 /// # Safety
 /// The caller owns `source..source + pages`, which nobody else reads or writes; `size` is at least
 /// `pages` and at most `isize::MAX` less a page.
-pub(super) unsafe fn take_over(source: *mut u8, pages: usize, size: usize, align: usize) -> *mut u8 {
+pub(super) unsafe fn take_over(
+    source: *mut u8,
+    pages: usize,
+    size: usize,
+    align: usize,
+) -> *mut u8 {
     let len = with_slack(in_pages(size));
     let Some(target) = place(len, align, Access::Reserved) else { return ptr::null_mut() };
     if !insert(target, len, size) {

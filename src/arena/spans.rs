@@ -171,6 +171,13 @@ pub(super) fn revive(unit: u32, size: usize) {
     record.span_live.store(1, Ordering::Relaxed);
 }
 
+/// Whether the units still are a retired span.
+pub(super) fn is_retired(unit: u32) -> bool {
+    // SAFETY: as in `revive`.
+    let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
+    entry.kind.load(Ordering::Relaxed) == KIND_SPAN && record.span_live.load(Ordering::Relaxed) == 0
+}
+
 /// Gives the units of a retired span back.
 pub(super) fn give_back(unit: u32, len: u32) {
     // SAFETY: as in `revive`.

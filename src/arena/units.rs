@@ -6,6 +6,7 @@
 //!
 //! Lowest address first, everywhere: allocation concentrates and the top of the window drains.
 
+use super::kept;
 use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
 use crate::layout::UNIT_SHIFT;
@@ -205,6 +206,9 @@ pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
                     if claim_exactly(first, len) {
                         return Some(first as u32);
                     }
+                    continue;
+                }
+                if kept::give_up_own() {
                     continue;
                 }
                 let need = (first + len).saturating_sub(units).max(1);

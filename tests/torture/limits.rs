@@ -98,7 +98,7 @@ fn locked() -> Result<(), String> {
     let api = api();
     let mut live = Vec::new();
     // A class takes a unit of its own: this program leaves room for some fifty of them.
-    for size in (1..500usize).chain([2000, 5000, 20_000, 40_000, 100_000]) {
+    for size in (1..350usize).chain([2000, 5000, 20_000, 40_000, 100_000]) {
         // SAFETY: a plain allocation, filled, freed below.
         let block = unsafe { api.alloc(Way::Malloc, size, 16) };
         ensure!(!block.is_null(), "malloc({size}): NULL");
@@ -112,7 +112,8 @@ fn locked() -> Result<(), String> {
     }
     for number in 0..3 {
         let work = move || -> Result<(), String> {
-            for size in 1..1000usize {
+            // A unit for each class here too, and the program's own code is locked beside them.
+            for size in 1..800usize {
                 // SAFETY: allocated, filled and freed here.
                 unsafe {
                     let block = api.alloc(Way::Malloc, size, 16);
