@@ -1,8 +1,8 @@
 //! Prewarming: making the pages and tables of coming allocations ready ahead of them.
 
-use crate::arena::{spans, units, window};
+use crate::arena::{spans, tables, units, window};
 use crate::face::Bitmag;
-use crate::layout::UNIT_BYTES;
+use crate::layout::{GRANULES, UNIT_BYTES};
 use crate::os;
 use crate::size_class::{Class, round};
 use core::alloc::{GlobalAlloc, Layout};
@@ -44,7 +44,7 @@ pub fn prewarm(wanted: &[(Layout, usize)]) -> bool {
         }
         // Beside those that are handed out, a magazine holds some, and the next time they may lie in
         // another order, with other gaps between them.
-        let spare = class.map_or(3, |class| class.max_depth() + UNIT_BYTES / class.size());
+        let spare = class.map_or(1, |class| class.max_depth() + UNIT_BYTES / class.size());
         let count = count.saturating_add(count / 16 + spare);
         let (mut made, mut ready) = (0, 0);
         while made < count {
@@ -102,8 +102,28 @@ fn ready_units(block: *mut u8, size: usize, ready: usize) -> usize {
     if end == ready {
         return ready;
     }
-    let done = window::unit_of(block as usize).is_some() && os::populate(start, end - start);
-    if done { end } else { 0 }
+    let Some(unit) = window::unit_of(block as usize) else { return 0 };
+    // What describes them too: a span's head, a slab's bitmaps.
+    let last = unit + ((end - start) / UNIT_BYTES) as u32 - 1;
+    // SAFETY: the block's units are below the bound.
+    let described = unsafe {
+        [
+            (
+                ptr::from_ref(tables::record(unit)) as usize,
+                ptr::from_ref(tables::record(last)) as usize,
+            ),
+            (
+                ptr::from_ref(tables::granule(unit, 0)) as usize,
+                ptr::from_ref(tables::granule(last, GRANULES - 1)) as usize,
+            ),
+        ]
+    };
+    let page = os::page_size();
+    for (from, to) in described {
+        let from = from & !(page - 1);
+        os::populate(from, (to + 1 - from).next_multiple_of(page));
+    }
+    if os::populate(start, end - start) { end } else { 0 }
 }
 
 /// Writes to each page of a fresh block.
