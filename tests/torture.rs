@@ -6,6 +6,8 @@
 mod early;
 #[path = "torture/fork.rs"]
 mod fork;
+#[path = "torture/large.rs"]
+mod large;
 #[path = "torture/limits.rs"]
 mod limits;
 #[path = "torture/memory.rs"]
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
     let scenarios: Vec<Scenario> = [
         early::SCENARIOS,
         fork::SCENARIOS,
+        large::SCENARIOS,
         limits::SCENARIOS,
         memory::SCENARIOS,
         residency::SCENARIOS,
@@ -140,6 +143,7 @@ fn main() -> ExitCode {
         tests.extend(limits::tests());
         tests.extend(residency::tests());
         tests.extend(returning::tests());
+        tests.extend(large::tests());
         tests
     })
 }

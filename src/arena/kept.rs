@@ -9,6 +9,7 @@
 //! threads kept, and a signal handler in the middle of a call finds every word whole.
 
 use super::{purge, spans, window};
+use crate::hit;
 use crate::layout::{KEPT_SPANS, KeptSpans, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
 use crate::sync::Ordering;
@@ -101,6 +102,14 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
         purge::purge_if_due();
     }
     Ok(true)
+}
+
+/// Gives the calling thread's spans back before the window grows: whether there were any.
+pub(super) fn give_up_own() -> bool {
+    // SAFETY: this thread's own block.
+    let thread = unsafe { (*hit::tls()).thread };
+    // SAFETY: not the dummy, so a record.
+    thread != hit::dummy_thread() && unsafe { empty(thread) }
 }
 
 fn give_back(span: u64) -> bool {

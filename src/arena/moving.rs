@@ -10,7 +10,8 @@ use super::{direct, spans};
 use crate::misuse::Fault;
 use core::ptr;
 
-/// Smallest span whose pages are moved, bytes; what is smaller is copied. ARCHITECTURE.md, "Growth".
+/// Smallest span whose pages are moved, bytes; what is smaller is copied. Half a MiB is moved in 13 µs
+/// and copied in 6 to 180, as the target is resident or not (ARCHITECTURE.md, "Large blocks").
 const MOVE_MIN: usize = 512 << 10;
 /// Most direct mappings beside which a span becomes another one: an eighth of the mappings that the
 /// kernel gives a process (`vm.max_map_count`, 65,530).

@@ -10,7 +10,7 @@
 //! classes are zero for a free unit, or rewritten when it is carved.
 
 use super::tables::{self, Region, free_words, unit_word};
-use super::units::{DIRTY, LEAST_DIRTY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
+use super::units::{DIRTY, LEAST_DIRTY, READY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
 use super::window;
 use crate::config::Config;
 use crate::layout::UNIT_SHIFT;
@@ -65,6 +65,7 @@ pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
     let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
+    let kept = kept + READY.load(Ordering::Relaxed);
     if dirty > kept {
         DRAINING.store(true, Ordering::Relaxed);
     } else if !DRAINING.load(Ordering::Relaxed) {

@@ -7,6 +7,7 @@
 use super::{direct, purge, tables, units, window};
 use crate::layout::{KIND_NONE, KIND_SPAN, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
+use crate::os;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
 
@@ -19,12 +20,21 @@ pub(super) const SPAN_ALIGN_MAX: usize = 32 << 20;
 /// (`moving.rs`), which needs none there.
 const GROW_MAX: usize = 32 << 20;
 
+/// Zeroed blocks from this size on are not written to: what is not known to be zero goes back to the
+/// system first. glibc's calloc does so from 32 MiB on too, the most its threshold for mappings grows to.
+const PURGE_TO_CLEAR: usize = 32 << 20;
+
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes held by large blocks, and by spans that threads keep.
 pub(crate) fn large() -> usize {
     LARGE.load(Ordering::Relaxed) + direct::bytes()
+}
+
+/// Whether a block of that kind has room in the window.
+pub(crate) const fn fits_window(size: usize, align: usize) -> bool {
+    size <= SPAN_MAX && align <= SPAN_ALIGN_MAX
 }
 
 /// Allocates a large block. NULL if there is no memory.
@@ -34,7 +44,7 @@ pub(crate) fn allocate(size: usize, align: usize, zero: bool, token: usize) -> *
     if size > (isize::MAX as usize).saturating_sub(align) {
         return ptr::null_mut();
     }
-    if size <= SPAN_MAX && align <= SPAN_ALIGN_MAX {
+    if fits_window(size, align) {
         let len = size.div_ceil(UNIT_BYTES).max(1);
         let align_units = (align >> UNIT_SHIFT).max(1);
         if let Some(unit) = units::claim(len, align_units, token) {
@@ -65,6 +75,13 @@ fn publish(unit: u32, len: usize, size: usize) {
 /// # Safety
 /// The caller holds the units.
 unsafe fn clear(unit: u32, size: usize) {
+    let units = size.div_ceil(UNIT_BYTES);
+    if size >= PURGE_TO_CLEAR
+        && units::count_dirty(unit as usize, units) != 0
+        && os::purge(window::address_of(unit), units << UNIT_SHIFT)
+    {
+        return;
+    }
     let mut offset = 0;
     while offset < size {
         if units::is_dirty(unit as usize + (offset >> UNIT_SHIFT)) {

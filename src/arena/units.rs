@@ -6,6 +6,7 @@
 //!
 //! Lowest address first, everywhere: allocation concentrates and the top of the window drains.
 
+use super::kept;
 use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
 use crate::layout::UNIT_SHIFT;
@@ -17,6 +18,8 @@ static LOW: AtomicUsize = AtomicUsize::new(0);
 pub(super) static DIRTY: AtomicUsize = AtomicUsize::new(0);
 /// The fewest that there were since `purge::idle_units` asked last.
 pub(super) static LEAST_DIRTY: AtomicUsize = AtomicUsize::new(0);
+/// Dirty free units that are kept besides, for what a program made ready ahead.
+pub(super) static READY: AtomicUsize = AtomicUsize::new(0);
 /// Units in use (claimed).
 pub(super) static USED: AtomicUsize = AtomicUsize::new(0);
 
@@ -203,6 +206,9 @@ pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
                     }
                     continue;
                 }
+                if kept::give_up_own() {
+                    continue;
+                }
                 let need = (first + len).saturating_sub(units).max(1);
                 match window::grow(need, token) {
                     Growth::Done => {}
@@ -261,6 +267,11 @@ pub(crate) fn is_free(unit: u32) -> bool {
     // SAFETY: the callers pass units below the bound.
     let word = unsafe { unit_word(Region::Free, unit as usize / 64) };
     word.load(Ordering::Relaxed) >> (unit % 64) & 1 != 0
+}
+
+/// Keeps that many more dirty free units from here on.
+pub(crate) fn keep_ready(units: usize) {
+    READY.fetch_add(units, Ordering::Relaxed);
 }
 
 #[cfg(all(test, loom))]

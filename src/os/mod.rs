@@ -85,6 +85,13 @@ pub(crate) fn purge(address: usize, len: usize) -> bool {
         .is_ok()
 }
 
+/// Makes the pages of a committed range resident and writable, their content as it is (Linux 5.14 and
+/// later). `false` if the kernel refused.
+pub(crate) fn populate(address: usize, len: usize) -> bool {
+    const MADV_POPULATE_WRITE: usize = 23;
+    check(call(libc::SYS_madvise as usize, [address, len, MADV_POPULATE_WRITE, 0, 0, 0])).is_ok()
+}
+
 /// Asks for small pages in a range that will be purged in parts. Failure is harmless.
 pub(crate) fn small_pages(address: usize, len: usize) {
     call(libc::SYS_madvise as usize, [address, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]);
