@@ -14,9 +14,9 @@ use crate::magazine;
 use crate::misuse::{Fault, Misuse};
 use crate::single;
 use crate::size_class::{Class, SMALL_CLASSES, round};
+use crate::sync::{Ordering, compiler_fence};
 use crate::thread;
 use core::ptr;
-use crate::sync::{Ordering, compiler_fence};
 
 /// Runs `f` with the calling thread's block if its magazines may be used, BUSY meanwhile.
 ///

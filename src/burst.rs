@@ -14,9 +14,9 @@ use crate::hit;
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
 use crate::magazine::{FLUSHED, SCATTERED};
 use crate::size_class::{Class, DEEP_CLASSES};
+use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 use crate::thread::{STATE_ACTIVE, STATE_BUSY};
 use core::ptr;
-use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Depth byte of a magazine as deep as it gets.
 const DEEP: u8 = MAX_DEPTH as u8;

@@ -9,8 +9,8 @@
 use crate::arena::window;
 use crate::heap;
 use crate::hit;
-use crate::thread;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::thread;
 
 /// The thread that is forking and takes or holds all locks: its token, or 0.
 #[inline(always)]

@@ -16,9 +16,9 @@ use crate::hit;
 use crate::layout::Thread;
 use crate::os;
 use crate::stats;
+use crate::sync::{AtomicUsize, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use crate::sync::{AtomicUsize, Ordering};
 
 const NONE: usize = 0;
 const READY: usize = 2;

@@ -5,8 +5,8 @@
 //! Nothing here is ever written into user memory: all of it lies beside the window of blocks.
 
 use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
-use core::mem::{offset_of, size_of};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::mem::{offset_of, size_of};
 
 /// log2 of the bytes in a unit, the arena's smallest piece.
 pub(crate) const UNIT_SHIFT: u32 = 16;

@@ -17,8 +17,8 @@ use crate::heap::{self, Batch};
 use crate::hit::{self, is_dummy};
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
 use crate::size_class::{Class, SMALL_CLASSES};
-use core::ptr;
 use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
+use core::ptr;
 
 /// Depth of a magazine that is used for the first time.
 const FIRST_DEPTH: usize = 4;

@@ -9,8 +9,8 @@ use crate::hit;
 use crate::layout::{KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
 use crate::os;
 use crate::size_class::{CLASSES, Class};
-use crate::thread;
 use crate::sync::{AtomicU64, Ordering};
+use crate::thread;
 
 /// Blocks freed by remote frees outside any lock, per class.
 static REMOTE: [AtomicU64; CLASSES] = [const { AtomicU64::new(0) }; CLASSES];

@@ -13,9 +13,9 @@ use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
 use crate::magazine;
 use crate::os::{self, Access};
 use crate::size_class::{CLASSES, Class, MEDIUM_CLASSES};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use core::ffi::c_void;
 use core::ptr;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 /// The thread has made no slow call yet.
 pub(crate) const STATE_NEW: usize = 0;

@@ -5,8 +5,8 @@
 //! more than 256 MiB, alignments above 32 MiB, and whatever the window has no room for.
 
 use crate::os::{self, Access};
-use core::ptr;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use core::ptr;
 
 /// Entries in the table, and so the most direct mappings there can be.
 const ENTRIES: usize = 1 << 16;

@@ -7,8 +7,8 @@
 use super::{direct, tables, units, window};
 use crate::layout::{KIND_NONE, KIND_SPAN, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
-use core::ptr;
 use crate::sync::{AtomicUsize, Ordering};
+use core::ptr;
 
 /// Largest span, bytes; larger blocks are mapped directly.
 pub(crate) const SPAN_MAX: usize = 256 << 20;

@@ -2,9 +2,9 @@
 //! The searches are those of `search` and `vector_run`; what has no common shape is in `avx2_expand` and `avx2_locate`.
 //! `engine` calls it with a token that proves AVX2, BMI1, BMI2 and POPCNT.
 
+use crate::sync::{AtomicU8, AtomicU64};
 use core::arch::asm;
 use core::arch::x86_64::*;
-use crate::sync::{AtomicU8, AtomicU64};
 
 use super::dispatch::HaveAvx2;
 use super::vector::{Vector, entries};

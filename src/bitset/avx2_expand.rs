@@ -2,8 +2,8 @@
 //! (`avx2_dense`), and sparse words here, by fours, where a table loses, or one by one. Each way is a function of its
 //! own, so that none saves registers that only another one needs. `avx2` hands this on to `engine`.
 
-use core::arch::x86_64::*;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
+use core::arch::x86_64::*;
 
 use super::avx2_dense::{dense, ramp, store_few, within};
 use super::dispatch::HaveAvx2;

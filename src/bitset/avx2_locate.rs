@@ -2,8 +2,8 @@
 //! Both are plain arithmetic on vectors; what is special is that nothing is read beyond the pointers given.
 //! `avx2` hands these on to `engine`.
 
-use core::arch::x86_64::*;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
+use core::arch::x86_64::*;
 
 use super::dispatch::HaveAvx2;
 use super::vector::Vector;

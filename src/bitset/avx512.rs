@@ -2,9 +2,9 @@
 //! The searches are those of `search` and `vector_run`; what has no common shape is in `avx512_batch`.
 //! `engine` calls it with a token that proves F, BW, DQ, VL, IFMA, VBMI, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4 and later).
 
+use crate::sync::{AtomicU8, AtomicU64};
 use core::arch::asm;
 use core::arch::x86_64::*;
-use crate::sync::{AtomicU8, AtomicU64};
 
 use super::dispatch::HaveAvx512;
 use super::vector::{Vector, entries};

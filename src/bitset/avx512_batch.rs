@@ -2,8 +2,8 @@
 //! `vpcompressb` turns a word into its bit numbers at once, so one way serves dense and sparse words; masks serve the
 //! ends, so nothing is written or read beyond them. `avx512` hands these on to `engine`.
 
-use core::arch::x86_64::*;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
+use core::arch::x86_64::*;
 
 use super::avx2_expand::{four_bits, singles};
 use super::dispatch::HaveAvx512;

@@ -2,9 +2,9 @@
 //! Expanding and locating stay scalar here: NEON has neither a compress nor a 64-bit multiply, its vectors hold two
 //! pointers, and aarch64 does a block in six scalar instructions (rbit, clz, madd, str, sub, and).
 
+use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use core::arch::aarch64::*;
 use core::arch::asm;
-use crate::sync::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::dispatch::HaveNeon;
 use super::expand::Rest;

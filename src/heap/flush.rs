@@ -12,8 +12,8 @@ use crate::hit::window;
 use crate::layout::{Identity, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::size_class::{Class, SMALL_CLASSES};
-use core::mem::MaybeUninit;
 use crate::sync::Ordering;
+use core::mem::MaybeUninit;
 
 /// How the blocks of a small class lie, and how many a slab has.
 #[derive(Clone, Copy)]

@@ -10,8 +10,8 @@ use crate::hit::window;
 use crate::layout::{Counters, Heap, NO_UNIT};
 use crate::os::{self, Access};
 use crate::size_class::Class;
-use core::cell::Cell;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use core::cell::Cell;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 

@@ -117,6 +117,47 @@ fn remote_free_against_refill_of_the_current_slab() {
     });
 }
 
+/// One remote free into a slab that is not current, against a refill that follows its hint: the hint comes after the bit.
+#[test]
+fn remote_free_against_fold() {
+    ready();
+    check(3, || {
+        let blocks = full_slab();
+        full_slab();
+        let one = blocks[70];
+        let freer = spawn(move || free_remotely(&[one]));
+        let held = lock(0);
+        let mut missing = Vec::from([one]);
+        missing.retain(|block| !take_up_to(&held, 1).contains(block));
+        drop(held);
+        freer.join().unwrap();
+        find_all(&mut missing);
+        assert!(missing.is_empty(), "lost: {missing:x?}");
+    });
+}
+
+/// Two blocks of one word: the second comes while the first is folded.
+#[test]
+fn remote_frees_into_one_word() {
+    ready();
+    check(3, || {
+        let blocks = full_slab();
+        let (one, two) = (blocks[3], blocks[4]);
+        free_remotely(&[one]);
+        let freer = spawn(move || free_remotely(&[two]));
+        let held = lock(0);
+        // SAFETY: a slab's unit.
+        let record = unsafe { crate::arena::tables::record(unit_of(one)) };
+        hint::clear(unit_of(one), CLASS);
+        assert!(slab::fold(record, unit_of(one), class()).is_ok());
+        drop(held);
+        freer.join().unwrap();
+        let mut missing = Vec::from([one, two]);
+        find_all(&mut missing);
+        assert!(missing.is_empty(), "lost: {missing:x?}");
+    });
+}
+
 /// Two remote frees into a slab that is not current, while its heap looks for something to take.
 #[test]
 fn remote_free_against_refill_from_a_hint() {
@@ -227,7 +268,10 @@ fn retire_against_remote_free() {
         let held = lock(0);
         slab::carve(&held, unit, Class::from_index(CLASS + 1));
         let taken = take_up_to(&held, 1);
-        assert!(taken.iter().all(|block| unit_of(*block) != unit), "a block of another class's slab");
+        assert!(
+            taken.iter().all(|block| unit_of(*block) != unit),
+            "a block of another class's slab"
+        );
     });
 }
 
@@ -260,7 +304,10 @@ fn retire_against_a_claim_of_the_unit() {
         drop(held);
         if carver.join().unwrap() {
             let place = locate(window::address_of(unit));
-            assert!(place.is_ok_and(|place| place.class.index() == CLASS + 1), "the carved slab is not whole");
+            assert!(
+                place.is_ok_and(|place| place.class.index() == CLASS + 1),
+                "the carved slab is not whole"
+            );
         } else {
             assert!(units::is_free(unit));
         }
@@ -317,7 +364,11 @@ fn a_hint_against_a_search_that_drops_the_summary() {
         drop(held);
         freer.join().unwrap();
         let held = lock(0);
-        assert_eq!(hint::find_own(&held, CLASS..=CLASS, 0), Some(unit), "a hint that no search finds");
+        assert_eq!(
+            hint::find_own(&held, CLASS..=CLASS, 0),
+            Some(unit),
+            "a hint that no search finds"
+        );
     });
 }
 

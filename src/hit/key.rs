@@ -10,10 +10,10 @@ use crate::init;
 use crate::layout::{SLOTS, Thread, Tls, Top, Window};
 use crate::os;
 use crate::size_class::{MEDIUM_CLASSES, SMALL_CLASSES};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 use crate::thread::{self, STATE_ACTIVE, STATE_LATE, STATE_NEW};
 use core::ffi::c_void;
 use core::ptr;
-use crate::sync::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 #[cfg_attr(target_pointer_width = "64", repr(C, align(256)))]
 #[cfg_attr(target_pointer_width = "32", repr(C, align(128)))]

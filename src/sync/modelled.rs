@@ -117,7 +117,9 @@ pub(crate) fn check(bound: usize, model: impl Fn() + Send + Sync + 'static) {
                 let cells = KNOWN.with_borrow(|known| {
                     known
                         .iter()
-                        .map(|(address, bytes)| (*address, Rc::new(Cell::new(initial(*address, *bytes)))))
+                        .map(|(address, bytes)| {
+                            (*address, Rc::new(Cell::new(initial(*address, *bytes))))
+                        })
                         .collect()
                 });
                 EXECUTION.set(Some(Execution { cells, sealed: false }));
@@ -185,7 +187,11 @@ macro_rules! atomic {
                 self.go(order, |own| own.store(value, order), |cell| cell.store($to(value), order))
             }
             pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                self.go(order, |own| own.swap(value, order), |cell| $from(cell.swap($to(value), order)))
+                self.go(
+                    order,
+                    |own| own.swap(value, order),
+                    |cell| $from(cell.swap($to(value), order)),
+                )
             }
             pub fn compare_exchange(
                 &self,

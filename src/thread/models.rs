@@ -29,7 +29,8 @@ fn a_record_that_went_and_came_is_not_mistaken() {
             push_free(unsafe { &*first });
         }
         let other = other.join().unwrap();
-        let mut all: Vec<usize> = second.into_iter().map(|record| record as usize).chain(other).collect();
+        let mut all: Vec<usize> =
+            second.into_iter().map(|record| record as usize).chain(other).collect();
         while let Some(record) = pop_free() {
             assert!(all.len() < MADE as usize, "more records than there are");
             all.push(record as usize);
