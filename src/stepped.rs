@@ -109,8 +109,8 @@ fn step(body: impl FnOnce()) {
 
 static FACE: crate::Bitmag = crate::Bitmag::new();
 
-/// Fills and empties `held` places, not in the order of either end.
-fn exercise(layout: Layout, held: usize, step_by: usize) {
+/// Fills and empties `held` places in the order that `step_by` makes, the frees by one of the three ways into the hit path.
+fn exercise(layout: Layout, held: usize, step_by: usize, way: usize) {
     for slot in &HELD[..held] {
         // SAFETY: a size that is not 0.
         slot.store(unsafe { FACE.alloc(layout) } as usize, Ordering::SeqCst);
@@ -118,7 +118,13 @@ fn exercise(layout: Layout, held: usize, step_by: usize) {
     for index in 0..held {
         let block = HELD[index * step_by % held].swap(0, Ordering::SeqCst);
         // SAFETY: held, taken out just now.
-        unsafe { FACE.dealloc(block as *mut u8, layout) };
+        unsafe {
+            match way {
+                0 => FACE.dealloc(block as *mut u8, layout),
+                1 => hit::free_sized(block as *mut u8, layout.size()),
+                _ => _ = hit::try_free(block as *mut u8),
+            }
+        };
     }
 }
 
@@ -131,13 +137,13 @@ fn no_block_is_in_two_places_at_any_instruction() {
         action.sa_flags = libc::SA_SIGINFO;
         assert_eq!(libc::sigaction(libc::SIGTRAP, &raw const action, ptr::null_mut()), 0);
     }
-    // Neighbours in the order of allocation, in the opposite one, scattered; small classes, deep and not, and a medium one.
+    // Neighbours in the order of allocation, and scattered; small classes, deep and not, and a medium one.
     for size in [64, 1024, 2000] {
         let layout = Layout::from_size_align(black_box(size), 16).unwrap();
         CLASS.store(Class::of(size).unwrap().index(), Ordering::Relaxed);
-        for step_by in [1, 126, 50] {
-            for _ in 0..2 {
-                step(|| exercise(layout, 127, step_by));
+        for step_by in [1, 50] {
+            for way in 0..3 {
+                step(|| exercise(layout, 127, step_by, way));
             }
         }
     }
