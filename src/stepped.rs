@@ -42,7 +42,7 @@ fn is_free(block: usize, class: Class) -> Option<bool> {
     // SAFETY: `unit_of` gives units below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     let index = if entry.kind.load(Ordering::Relaxed) == KIND_RUN {
-        block % UNIT_BYTES >> GRANULE_SHIFT
+        (block % UNIT_BYTES) >> GRANULE_SHIFT
     } else {
         block % UNIT_BYTES / class.size()
     };

@@ -2,6 +2,13 @@
 //! Each bitmap lies against a guard page, so a read beyond it ends the test.
 //! `BITMAG_BACKEND` limits the runner to one backend; one that the CPU lacks is reported as "not run".
 
+/// Where the engine takes its atomics from.
+#[cfg(not(feature = "bitset"))]
+#[allow(unused_imports, reason = "which ones depends on the target")]
+mod sync {
+    pub use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
+
 #[cfg(feature = "bitset")]
 use bitmag::bitset;
 #[cfg(not(feature = "bitset"))]
