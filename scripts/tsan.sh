@@ -11,7 +11,7 @@ sysroot=$(rustc +nightly --print sysroot)
 [ "$1" != --version ] || [ $# -ne 1 ] || probe=1 # only set the compiler up and say which it is
 # One way to panic for everything: with `abort` in the profile std would be built twice, and clash with itself.
 export CARGO_PROFILE_DEV_PANIC=unwind
-export RUSTFLAGS="-Zsanitizer=thread ${RUSTFLAGS:-}"
+export RUSTFLAGS="-Zsanitizer=thread --cfg tsan ${RUSTFLAGS:-}"
 CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tsan; export CARGO_TARGET_DIR
 if [ -e "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]; then
   [ -z "${probe:-}" ] || exec cargo +nightly --version
