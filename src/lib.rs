@@ -68,6 +68,8 @@ mod prewarm;
 mod single;
 mod size_class;
 mod stats;
+#[cfg(all(test, not(any(loom, asan, tsan)), target_arch = "x86_64", target_pointer_width = "64"))]
+mod stepped;
 mod sync;
 mod thread;
 

@@ -5,7 +5,7 @@
 //! single-block mode (`single.rs`), which uses nothing of the thread.
 //!
 //! Records lie in mappings of 1, 2, 4, ... records, found by number; free ones form a stack whose
-//! head carries a tag against the ABA problem.
+//! head carries a tag against the ABA problem (modelled by `thread::models`).
 
 use crate::arena::kept;
 use crate::heap;

@@ -59,3 +59,15 @@ fn hold() {
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
+
+/// The bounds of the ways through the hit paths alone, without whole functions and listings.
+#[test]
+fn hit_paths_hold() {
+    let bounds = Bounds::read().expect("disasm/bounds.toml can be read");
+    let survey = Survey::run(&bounds).expect("what is to be looked at can be built and read");
+    let ways: Vec<_> = survey.rows().filter(|row| row.bound.path != Kind::Whole).collect();
+    assert!(!ways.is_empty(), "no hit path was looked at");
+    let wrong: Vec<String> =
+        ways.iter().flat_map(|row| row.bound.complaints(&bounds.forbidden, &row.counts)).collect();
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}

@@ -2,17 +2,19 @@
 //! `cargo bench --bench bitset` prints each table, then the rows to reach with what was measured; `-- quick` leaves out
 //! the larger sizes. All of a table is measured in one run, interleaved; results are checked before they are timed.
 
+/// Where the engine takes its atomics from.
+#[cfg(not(feature = "bitset"))]
+#[allow(unused_imports, reason = "which ones depends on the target")]
+mod sync {
+    pub use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
+
 #[cfg(feature = "bitset")]
 use bitmag::bitset;
 #[cfg(not(feature = "bitset"))]
 #[path = "../../src/bitset/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod bitset;
-#[cfg(not(feature = "bitset"))]
-mod sync {
-    //! Where the engine's files take their atomics from.
-    pub(crate) use core::sync::atomic::*;
-}
 
 mod batches;
 mod measure;

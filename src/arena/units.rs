@@ -5,6 +5,8 @@
 //! others back. `Dirty` remembers which units are not known to be zero and may be resident.
 //!
 //! Lowest address first, everywhere: allocation concentrates and the top of the window drains.
+//!
+//! Modelled by `arena::units::models`: `claims_that_overlap`, `a_unit_given_back_and_claimed`, `a_purge_against_a_claim`.
 
 use super::kept;
 use super::tables::{Region, free_words, unit_word};

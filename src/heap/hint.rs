@@ -11,7 +11,7 @@
 //!
 //! Summary protocol. Set: row bit, then summary bit. Clear: summary bit, then the row is read again
 //! and the summary set again if it is not empty. All four accesses are sequentially consistent, so
-//! one of the two sides sees the other.
+//! one of the two sides sees the other. Modelled by `heap::models::a_hint_against_a_search_that_drops_the_summary`.
 
 use super::lock::Held;
 use crate::arena::tables;

@@ -3,7 +3,7 @@
 //! A thread that finds its heap taken goes on to the next and stays with the one it got. Only an
 //! allocation that finds every heap taken yields and tries again; fork, trim and the last try
 //! before ENOMEM wait for one lock after the other. A fork's own thread works on under the locks
-//! that it holds.
+//! that it holds. Modelled by `heap::models`: `the_lock_orders_its_holders`, `a_lock_that_is_taken_stays_taken`.
 
 use crate::fork;
 use crate::hit::window;

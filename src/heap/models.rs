@@ -117,6 +117,47 @@ fn remote_free_against_refill_of_the_current_slab() {
     });
 }
 
+/// One remote free into a slab that is not current, against a refill that follows its hint: the hint comes after the bit.
+#[test]
+fn remote_free_against_fold() {
+    ready();
+    check(3, || {
+        let blocks = full_slab();
+        full_slab();
+        let one = blocks[70];
+        let freer = spawn(move || free_remotely(&[one]));
+        let held = lock(0);
+        let mut missing = Vec::from([one]);
+        missing.retain(|block| !take_up_to(&held, 1).contains(block));
+        drop(held);
+        freer.join().unwrap();
+        find_all(&mut missing);
+        assert!(missing.is_empty(), "lost: {missing:x?}");
+    });
+}
+
+/// Two blocks of one word: the second comes while the first is folded.
+#[test]
+fn remote_frees_into_one_word() {
+    ready();
+    check(3, || {
+        let blocks = full_slab();
+        let (one, two) = (blocks[3], blocks[4]);
+        free_remotely(&[one]);
+        let freer = spawn(move || free_remotely(&[two]));
+        let held = lock(0);
+        // SAFETY: a slab's unit.
+        let record = unsafe { crate::arena::tables::record(unit_of(one)) };
+        hint::clear(unit_of(one), CLASS);
+        assert!(slab::fold(record, unit_of(one), class()).is_ok());
+        drop(held);
+        freer.join().unwrap();
+        let mut missing = Vec::from([one, two]);
+        find_all(&mut missing);
+        assert!(missing.is_empty(), "lost: {missing:x?}");
+    });
+}
+
 /// Two remote frees into a slab that is not current, while its heap looks for something to take.
 #[test]
 fn remote_free_against_refill_from_a_hint() {
@@ -406,5 +447,58 @@ fn a_block_freed_twice_is_found() {
         give(&held, &blocks[..BLOCKS - 1]);
         assert!(remotely(blocks[3]).is_ok());
         assert!(is_double(flush::give(&held, class(), &[blocks[BLOCKS - 1] as *mut u8])));
+    });
+}
+
+/// The same as for class slabs with a run slab: the hint lies in a row of its own, the fold finds lengths in the granule table.
+#[test]
+fn remote_free_against_refill_from_a_run_slab() {
+    fn take_runs(held: &Held, want: usize) -> Vec<usize> {
+        let mut slots = [ptr::null_mut::<u8>(); 2];
+        // SAFETY: the array has room for as many.
+        let mut batch = unsafe { Batch::below(slots.as_mut_ptr().add(2)) };
+        assert!(run::take(held, largest(), want, &mut batch).is_ok());
+        slots[2 - batch.len()..].iter().map(|block| *block as usize).collect()
+    }
+    fn largest() -> Class {
+        Class::from_index(crate::layout::ROOMY) // 32 KiB: two in a slab
+    }
+    ready();
+    check(2, || {
+        let fresh = || {
+            let unit = units::claim(1, 1, crate::hit::token()).unwrap();
+            let held = lock(0);
+            run::carve(&held, unit);
+            take_runs(&held, 2)
+        };
+        let blocks = fresh();
+        fresh();
+        let content = [Content::new(), Content::new()];
+        let shared = content.clone();
+        let freed = blocks.clone();
+        let freer = spawn(move || {
+            for (block, content) in freed.into_iter().zip(shared) {
+                content.touch();
+                assert!(remote::give_all(None, largest(), &[block as *mut u8]).is_ok());
+            }
+        });
+        let mut missing = blocks.clone();
+        let held = lock(0);
+        for block in take_runs(&held, 2) {
+            content[usize::from(block == blocks[1])].touch();
+            assert!(missing.contains(&block), "not freed, or handed out twice: {block:x}");
+            missing.retain(|other| *other != block);
+        }
+        drop(held);
+        freer.join().unwrap();
+        let held = lock(0);
+        for _ in 0..missing.len() {
+            for block in take_runs(&held, 1) {
+                missing.retain(|other| *other != block);
+            }
+        }
+        // With both blocks back, a sweep may have retired the slab.
+        let retired = missing.len() == 2 && units::is_free(unit_of(blocks[0]));
+        assert!(missing.is_empty() || retired, "lost: {missing:x?}");
     });
 }

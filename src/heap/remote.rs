@@ -4,6 +4,8 @@
 //! were 0 in a correct program, so adding sets them; one that was set is a double free) and sets the
 //! slab's hint if the word was 0 before. Two steps, nothing to wait for. A fold clears the hint
 //! first and then swaps all words, so a bit it misses has its hint set behind it.
+//!
+//! Modelled by `heap::models::remote_free_against_*` and `a_free_under_another_heaps_lock`.
 
 use super::hint;
 use super::lock::Held;

@@ -8,6 +8,8 @@
 //! Lowest fit. A slab's hint stands in the row of the largest class that may still fit (`fits`), so
 //! that a search passes over the others without reading them: a search that fails lowers it, a free
 //! sets it to "anything".
+//!
+//! Modelled by `heap::models::remote_free_against_refill_from_a_run_slab`.
 
 use super::hint;
 use super::lock::Held;

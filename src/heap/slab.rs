@@ -6,6 +6,9 @@
 //!
 //! Carve: header, local, remote, owner, then the map (others may look from here on). Retire: hint
 //! cleared, remote folded, local tested, owner, map, and the free bit last.
+//!
+//! Modelled by `heap::models`: `remote_free_against_fold` and its kin, `remote_free_against_a_move_to_another_heap` (`adopt`),
+//! `retire_against_remote_free`, `retire_against_a_claim_of_the_unit`.
 
 use super::hint::{self, Rows};
 use super::lock::{Held, heap, try_lock};

@@ -2,17 +2,19 @@
 //! Each bitmap lies against a guard page, so a read beyond it ends the test.
 //! `BITMAG_BACKEND` limits the runner to one backend; one that the CPU lacks is reported as "not run".
 
+/// Where the engine takes its atomics from.
+#[cfg(not(feature = "bitset"))]
+#[allow(unused_imports, reason = "which ones depends on the target")]
+mod sync {
+    pub use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+}
+
 #[cfg(feature = "bitset")]
 use bitmag::bitset;
 #[cfg(not(feature = "bitset"))]
 #[path = "../../src/bitset/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod bitset;
-#[cfg(not(feature = "bitset"))]
-mod sync {
-    //! Where the engine's files take their atomics from.
-    pub(crate) use core::sync::atomic::*;
-}
 
 mod memory;
 mod oracle;

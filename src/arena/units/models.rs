@@ -5,9 +5,10 @@ use crate::sync::{check, ready, spawn};
 use loom::cell::UnsafeCell;
 use std::sync::Arc;
 
-/// A run that crosses a word of `Free`, and one inside it that does too.
+/// A run that crosses a word of `Free`.
 const OUTER: (usize, usize) = (61, 6);
-const INNER: (usize, usize) = (63, 2);
+/// Runs inside it: one that crosses too, and one in the second word, so that the outer one may lose there.
+const INNER: [(usize, usize); 2] = [(63, 2), (64, 2)];
 
 /// What a range's holder does with it.
 fn use_it(content: &UnsafeCell<u32>) {
@@ -19,30 +20,34 @@ fn use_it(content: &UnsafeCell<u32>) {
 #[test]
 fn claims_that_overlap() {
     ready();
-    check(3, || {
-        let content = Arc::new(UnsafeCell::new(0));
-        let used = USED.load(Ordering::Relaxed);
-        let shared = content.clone();
-        let other = spawn(move || {
-            let got = claim_exactly(INNER.0, INNER.1);
-            if got {
-                use_it(&shared);
-            }
-            got
-        });
-        let got = claim_exactly(OUTER.0, OUTER.1);
+    for inner in INNER {
+        check(3, move || claim_both(inner));
+    }
+}
+
+fn claim_both(inner: (usize, usize)) {
+    let content = Arc::new(UnsafeCell::new(0));
+    let used = USED.load(Ordering::Relaxed);
+    let shared = content.clone();
+    let other = spawn(move || {
+        let got = claim_exactly(inner.0, inner.1);
         if got {
-            use_it(&content);
+            use_it(&shared);
         }
-        let other = other.join().unwrap();
-        assert!(!(got && other), "both got what overlaps");
-        let held = if got { OUTER.1 } else { 0 } + if other { INNER.1 } else { 0 };
-        assert_eq!(USED.load(Ordering::Relaxed), used + held, "the count of units in use");
-        for unit in OUTER.0..OUTER.0 + OUTER.1 {
-            let inner = unit >= INNER.0 && unit < INNER.0 + INNER.1;
-            assert_eq!(is_free(unit as u32), !got && !(other && inner), "unit {unit}");
-        }
+        got
     });
+    let got = claim_exactly(OUTER.0, OUTER.1);
+    if got {
+        use_it(&content);
+    }
+    let other = other.join().unwrap();
+    assert!(!(got && other), "both got what overlaps");
+    let held = if got { OUTER.1 } else { 0 } + if other { inner.1 } else { 0 };
+    assert_eq!(USED.load(Ordering::Relaxed), used + held, "the count of units in use");
+    for unit in OUTER.0..OUTER.0 + OUTER.1 {
+        let inside = unit >= inner.0 && unit < inner.0 + inner.1;
+        assert_eq!(is_free(unit as u32), !got && !(other && inside), "unit {unit}");
+    }
 }
 
 /// A unit goes from hand to hand: what its last holder wrote is there for the next one.
