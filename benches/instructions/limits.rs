@@ -98,18 +98,18 @@ pub static ROWS: [Row; 23] = [
         26.0,
         PAIRS,
         2,
-        [[60_020, 120_020], [60_020, 120_020]],
+        [[35_020, 70_020], [35_020, 70_020]],
     )),
-    closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 2_355], [19, 2_355]]),
+    closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 2_216], [19, 2_216]]),
     // Counted by benches/thread_exit.rs: the thread holds the block that it allocated, and one magazine.
-    closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[1_931, 1_931], [1_931, 1_931]]),
+    closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[2_005, 2_005], [2_005, 2_005]]),
     open(closed(
         "thousand",
         "1,000 mallocs of 64 B, then 1,000 frees, per pair",
         36.0,
         [10_000, 20_000],
         2,
-        [[725_058, 1_449_660], [725_058, 1_449_660]],
+        [[518_729, 1_035_453], [518_729, 1_035_453]],
     )),
     open(closed(
         "shuffled",
@@ -117,7 +117,7 @@ pub static ROWS: [Row; 23] = [
         44.0,
         LONG,
         2,
-        [[9_837_713, 19_676_751], [9_837_713, 19_676_751]],
+        [[7_860_482, 15_726_082], [7_860_482, 15_726_082]],
     )),
     closed(
         "mixed",
@@ -125,7 +125,7 @@ pub static ROWS: [Row; 23] = [
         45.0,
         LONG,
         2,
-        [[5_170_422, 10_344_370], [5_170_422, 10_344_370]],
+        [[5_152_371, 10_340_026], [5_152_371, 10_340_026]],
     ),
     open(closed(
         "remote_free",
@@ -133,7 +133,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         [50_000, 100_000],
         1,
-        [[10_920_747, 21_924_965], [10_920_747, 21_924_965]],
+        [[2_741_736, 5_544_918], [2_741_736, 5_544_918]],
     )),
     open(closed(
         "remote_refill",
@@ -141,31 +141,24 @@ pub static ROWS: [Row; 23] = [
         0.0,
         [50_000, 100_000],
         1,
-        [[1_780_294, 3_563_833], [1_780_294, 3_563_833]],
+        [[1_217_776, 2_437_848], [1_217_776, 2_437_848]],
     )),
-    open(closed(
-        "calloc",
-        "calloc(1, 64) + free",
-        36.0,
-        PAIRS,
-        2,
-        [[62_020, 124_020], [62_020, 124_020]],
-    )),
-    open(closed(
+    closed("calloc", "calloc(1, 64) + free", 36.0, PAIRS, 2, [[42_020, 84_020], [42_020, 84_020]]),
+    closed(
         "realloc",
         "malloc + realloc 64 -> 128 + free",
         70.0,
         PAIRS,
         3,
-        [[315_026, 630_026], [315_026, 630_026]],
-    )),
+        [[79_026, 158_026], [79_026, 158_026]],
+    ),
     open(closed(
         "vec_growth",
         "Vec<u8> pushed from 0 to 4,096, growth only",
         0.0,
         [100, 200],
         0,
-        [[4_913_225, 9_826_425], [3_232_320, 6_464_620]],
+        [[4_735_925, 9_471_825], [3_078_120, 6_156_220]],
     )),
     // Counted by benches/rust_calls.rs: the Rust face with layouts that the compiler does not know; the call is part of the operation here.
     closed(
@@ -190,7 +183,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         PAIRS,
         0,
-        [[408_032, 816_032], [377_029, 754_029]],
+        [[190_032, 380_032], [179_029, 358_029]],
     )),
     open(closed(
         "rust_alloc_zeroed",
