@@ -22,7 +22,8 @@ use crate::thread;
 /// # static A: bitmag::Bitmag = bitmag::Bitmag::new();
 /// let peak: Vec<Vec<u8>> = (0..1000).map(|_| vec![1; 100_000]).collect();
 /// drop(peak);
-/// assert!(bitmag::purge() > 50_000_000);
+/// bitmag::purge(); // what did not go back on the way
+/// assert!(bitmag::stats().free_resident < 1 << 20);
 /// ```
 pub fn purge() -> usize {
     if !init::is_ready() {
