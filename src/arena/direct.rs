@@ -294,7 +294,15 @@ pub(super) unsafe fn take_over(
         ptr::null_mut()
     };
     match os::move_pages(source, pages, block) {
-        Ok(()) => {}
+        Ok(()) => {
+            // An emulator may have let the source go, whatever it was told.
+            if !os::is_mapped(source) {
+                MOVES_PAGES.store(false, Ordering::Relaxed);
+                if os::map_over(source, pages).is_err() {
+                    return forgotten();
+                }
+            }
+        }
         Err(error) => {
             if error.is_refusal() {
                 os::unmap(block, pages); // refused before anything was done

@@ -128,6 +128,21 @@ pub(crate) fn move_pages(address: *mut u8, len: usize, target: *mut u8) -> Resul
         .map(drop)
 }
 
+/// Whether the process may read at `address`: asked of the kernel by a write to no file, which refuses
+/// the file if the address is good. (Linux looks at the file first and always says so; an emulator of
+/// processes looks at the address.)
+pub(crate) fn is_mapped(address: *const u8) -> bool {
+    let written = call(libc::SYS_write as usize, [usize::MAX, address as usize, 1, 0, 0, 0]);
+    !matches!(check(written), Err(Errno(libc::EFAULT)))
+}
+
+/// Maps fresh zeroes over a range of the caller's, whatever was there.
+pub(crate) fn map_over(address: *mut u8, len: usize) -> Result<(), Errno> {
+    let flags =
+        (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED) as usize;
+    check(map_call(address as usize, len, Access::ReadWrite.bits(), flags)).map(drop)
+}
+
 /// Names a range in `/proc/self/maps` (Linux 5.17 and later; elsewhere nothing happens).
 pub(crate) fn name(address: usize, len: usize, name: &core::ffi::CStr) {
     const PR_SET_VMA: usize = 0x5356_4d41;
