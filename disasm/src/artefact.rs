@@ -25,7 +25,8 @@ pub struct Artefact {
 const MALLOC: &[&str] = &["--release", "--package", "bitmag-malloc"];
 const PROBE: &[&str] = &["--release", "--package", "bitmag-probe"];
 const PROBE_LTO: &[&str] = &["--profile", "bench-lto", "--package", "bitmag-probe"];
-const KERNELS: &[&str] = &["--release", "--package", "bitmag-kernels", "--features", "engine"];
+const KERNELS: &[&str] =
+    &["--profile", "kernels", "--package", "bitmag-kernels", "--features", "engine"];
 
 /// All of them. A symbol is looked for in this order.
 pub const ALL: [Artefact; 9] = [
@@ -62,7 +63,7 @@ pub const ALL: [Artefact; 9] = [
         what: "an executable with every kernel of the bitset engine",
         arch: "x86_64",
         build: KERNELS,
-        file: "release/bitmag-kernels",
+        file: "kernels/bitmag-kernels",
     },
     Artefact {
         name: "aarch64-unknown-linux-gnu/c-cdylib",
@@ -90,7 +91,7 @@ pub const ALL: [Artefact; 9] = [
         what: "an executable with every kernel of the bitset engine",
         arch: "aarch64",
         build: KERNELS,
-        file: "release/bitmag-kernels",
+        file: "kernels/bitmag-kernels",
     },
 ];
 

@@ -88,6 +88,7 @@ fn by_words(words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
 /// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64; n bits fit into the words.
 ///
 /// Looks at the end of each place first: the highest zero there says where the next place begins, mostly n bits on.
+#[inline(never)] // three callers' worth of code for searches that read many words
 pub(super) fn long(engine: Engine, words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
     if n > 64 && words.len() <= FEW_WORDS {
         return by_words(words, n, align);
