@@ -12,6 +12,8 @@ mod peers;
 mod plan;
 mod proof;
 mod report;
+#[allow(dead_code, reason = "written by the timed runs")]
+mod result;
 mod toolchain;
 
 use anyhow::{Result, bail};
