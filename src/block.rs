@@ -212,6 +212,7 @@ pub(crate) fn free_sized(block: *mut u8, size: usize, align: usize) -> Result<()
 }
 
 /// Usable and asked-for bytes of a large block; a small block's pointer has the wrong size.
+#[inline(never)]
 fn large_sizes(pointer: usize) -> Result<(usize, usize), Fault> {
     match window::unit_of(pointer) {
         Some(unit) => {

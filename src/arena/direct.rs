@@ -77,6 +77,7 @@ fn probes(table: &'static [Entry], address: usize) -> impl Iterator<Item = &'sta
     })
 }
 
+#[inline(never)]
 fn find(address: usize) -> Option<&'static Entry> {
     if TABLE.load(Ordering::Acquire).is_null() || address <= MOVING {
         return None;
@@ -120,6 +121,7 @@ fn forget(entry: &Entry, asked: usize) {
 }
 
 /// `size` bytes in whole pages. Sizes are at most `isize::MAX`, so that nothing overflows.
+#[inline(never)]
 fn in_pages(size: usize) -> usize {
     size.max(1).next_multiple_of(os::page_size())
 }

@@ -12,7 +12,7 @@ use super::{purge, spans, window};
 use crate::hit;
 use crate::layout::{KEPT_SPANS, KeptSpans, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 use crate::thread;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
@@ -112,6 +112,14 @@ pub(super) fn give_up_own() -> bool {
     thread != hit::dummy_thread() && unsafe { empty(thread) }
 }
 
+/// Gives back the span of a slot, if it still has one.
+#[cold]
+#[inline(never)]
+fn give_back_of(slot: &AtomicU64) -> bool {
+    give_back(slot.swap(0, Ordering::AcqRel))
+}
+
+#[inline(never)]
 fn give_back(span: u64) -> bool {
     if span != 0 {
         spans::give_back(first_of(span), units_of(span));
@@ -130,9 +138,13 @@ fn units_in(kept: &KeptSpans) -> u32 {
 pub(crate) unsafe fn empty(thread: *const Thread) -> bool {
     // SAFETY: the caller's contract.
     let kept = unsafe { of(thread) };
-    kept.spans.iter().fold(false, |any, slot| {
-        any | (slot.load(Ordering::Relaxed) != 0 && give_back(slot.swap(0, Ordering::AcqRel)))
-    })
+    let mut any = false;
+    for slot in &kept.spans {
+        if slot.load(Ordering::Relaxed) != 0 {
+            any |= give_back_of(slot);
+        }
+    }
+    any
 }
 
 /// Gives back what all threads keep; whether there was anything. O(threads), for `purge` and the last

@@ -94,6 +94,7 @@ unsafe fn clear(unit: u32, size: usize) {
 }
 
 /// The head of the span that starts at `block`, or what is wrong with the pointer.
+#[inline(never)]
 fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault> {
     // SAFETY: the callers got `unit` from `unit_of`, so it is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };

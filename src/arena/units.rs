@@ -110,6 +110,7 @@ pub(crate) fn count_dirty(start: usize, len: usize) -> usize {
 }
 
 /// Whether one claimed unit is not known to be zero.
+#[inline(never)]
 pub(crate) fn is_dirty(unit: usize) -> bool {
     count_dirty(unit, 1) != 0
 }
@@ -230,6 +231,7 @@ pub(crate) fn claim_at(start: u32, len: usize) -> bool {
 }
 
 /// Gives claimed units back. Their content counts as non-zero from here on.
+#[inline(never)]
 pub(crate) fn release(start: u32, len: usize) {
     let start = start as usize;
     for_words(start, len, |word, mask| {
@@ -253,6 +255,7 @@ pub(crate) fn release_empty(start: u32, len: usize) {
 }
 
 /// Sets the free bits of units that the caller holds.
+#[inline(never)]
 pub(super) fn put_back(start: usize, len: usize) {
     for_words(start, len, |word, mask| {
         // SAFETY: as in `release`. Release: whoever claims the unit sees what its last holder wrote

@@ -15,7 +15,6 @@
 
 use super::lock::Held;
 use crate::arena::tables;
-use crate::bitset;
 use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, GROUP_CHUNKS, HINTS, Row};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -108,6 +107,15 @@ fn drop_empty_summary(chunk: usize, row: usize) {
     if words.iter().any(|word| word.load(Ordering::SeqCst) != 0) {
         summary.fetch_or(bit, Ordering::SeqCst);
     }
+}
+
+/// Whether the heap with that index certainly has no slab, by a look without its lock: false too in a
+/// window of more than one group of chunks.
+#[inline]
+pub(super) fn owns_none(heap: u32) -> bool {
+    // SAFETY: the first chunk exists.
+    let summary = unsafe { tables::summary(0, HINTS + heap as usize) };
+    summary.load(Ordering::Relaxed) == 0 && chunks() <= GROUP_CHUNKS
 }
 
 fn chunks() -> usize {
@@ -225,29 +233,36 @@ pub(super) fn next_owned(held: &Held, from: u32) -> Result<u32, u32> {
     let owned = HINTS + held.index() as usize;
     let chunks = chunks();
     let mut chunk = from as usize / CHUNK_UNITS;
-    let mut first = from as usize % CHUNK_UNITS;
+    let mut within = from as usize % CHUNK_UNITS;
     let mut groups = 0;
     while chunk < chunks && groups < SEARCH_CHUNKS {
         // SAFETY: below the number of chunks that hold units below the bound.
         let bits = unsafe { tables::summary(chunk / GROUP_CHUNKS, owned) }.load(Ordering::Relaxed);
-        let bits = bits & (u64::MAX << (chunk % GROUP_CHUNKS));
+        let bits = bits >> (chunk % GROUP_CHUNKS);
         if bits == 0 {
             chunk = (chunk / GROUP_CHUNKS + 1) * GROUP_CHUNKS;
-            first = 0;
-            groups += 1;
-            continue;
+        } else {
+            if bits & 1 == 0 {
+                chunk += bits.trailing_zeros() as usize;
+                within = 0;
+            }
+            // Word by word, because the next slab is mostly in the same one or there is none.
+            // SAFETY: as above.
+            let row = unsafe { tables::row(chunk, owned) };
+            let mut above = u64::MAX << (within % 64);
+            let mut index = within / 64;
+            while let Some(word) = row.words.get(index) {
+                let bits = word.load(Ordering::Relaxed) & above;
+                if bits != 0 {
+                    let bit = index * 64 + bits.trailing_zeros() as usize;
+                    return Ok((chunk * CHUNK_UNITS + bit) as u32);
+                }
+                above = u64::MAX;
+                index += 1;
+            }
+            chunk += 1;
         }
-        let next = chunk / GROUP_CHUNKS * GROUP_CHUNKS + bits.trailing_zeros() as usize;
-        if next != chunk {
-            first = 0;
-        }
-        // SAFETY: as above.
-        let row = unsafe { tables::row(next, owned) };
-        if let Some(bit) = bitset::first_set_from(&row.words, first) {
-            return Ok((next * CHUNK_UNITS + bit) as u32);
-        }
-        chunk = next + 1;
-        first = 0;
+        within = 0;
         groups += 1;
     }
     Err(if chunk < chunks { (chunk * CHUNK_UNITS) as u32 } else { 0 })

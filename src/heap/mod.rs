@@ -313,7 +313,10 @@ fn look_elsewhere(home: u32, class: Class, turn: u32) {
     if walk::is_sparse(heap(home), class) {
         crate::magazine::note_sparse(class);
     }
-    if let Some(held) = lock::try_lock(heap(turn % count())) {
+    let other = turn % count();
+    if !hint::owns_none(other)
+        && let Some(held) = lock::try_lock(heap(other))
+    {
         let outcome = sweep::look_around(&held, 4);
         let retired = held.release();
         settle(outcome, retired);

@@ -54,6 +54,7 @@ pub(crate) fn map(len: usize, access: Access) -> Result<*mut u8, Errno> {
 }
 
 /// Maps `len` bytes at exactly `address`, which must not be in use: `EEXIST` if it is.
+#[inline(never)]
 pub(crate) fn map_at(address: usize, len: usize, access: Access) -> Result<(), Errno> {
     const MAP_FIXED_NOREPLACE: usize = 0x10_0000; // a mere hint before Linux 4.17
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize
@@ -67,6 +68,7 @@ pub(crate) fn map_at(address: usize, len: usize, access: Access) -> Result<(), E
 }
 
 /// Unmaps a range that came from `map` or `map_at`. A range that is not mapped is not an error.
+#[inline(never)]
 pub(crate) fn unmap(address: *mut u8, len: usize) {
     call(libc::SYS_munmap as usize, [address as usize, len, 0, 0, 0, 0]);
 }
