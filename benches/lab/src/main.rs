@@ -12,7 +12,7 @@ mod peers;
 mod plan;
 mod proof;
 mod report;
-#[allow(dead_code, reason = "written by the timed runs")]
+mod reports;
 mod result;
 mod toolchain;
 
@@ -33,6 +33,13 @@ fn main() -> Result<()> {
             let wanted: Vec<_> = arguments.collect();
             instructions::run(root, target, &json, &wanted)
         }
-        _ => bail!("usage: bitmag-lab instructions [FILE.json [PEER...]]"),
+        Some(name @ ("report" | "compare" | "readme")) => {
+            let rest: Vec<_> = arguments.collect();
+            let words: Vec<_> = [name].into_iter().chain(rest.iter().map(String::as_str)).collect();
+            reports::command(&words)
+        }
+        _ => {
+            bail!("usage: bitmag-lab instructions [FILE.json [PEER...]], report, compare or readme")
+        }
     }
 }
