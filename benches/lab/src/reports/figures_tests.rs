@@ -17,8 +17,11 @@ fn cell_of(allocator: &str, ns: &[f64]) -> Cell {
     }
 }
 
-fn run_of(workloads: &[(&str, &[(&str, &[f64])])]) -> Run {
-    let workload = |(name, cells): &(&str, &[(&str, &[f64])])| Workload {
+/// An allocator and its times, round by round.
+type Times<'a> = (&'a str, &'a [f64]);
+
+fn run_of(workloads: &[(&str, &[Times])]) -> Run {
+    let workload = |(name, cells): &(&str, &[Times])| Workload {
         name: name.to_string(),
         cells: cells.iter().map(|(allocator, ns)| cell_of(allocator, ns)).collect(),
         ..Workload::default()

@@ -147,7 +147,7 @@ fn resident(speed: f64, appetite: f64, rng: &mut Rng) -> Vec<Resident> {
     let mut kept = 4096.0;
     let look = |step: u64| {
         let t = step as f64 / 90.0;
-        let live = 90_000.0 * (t * 6.283).sin().powi(2) * (1.0 - 0.3 * t) + 4000.0;
+        let live = 90_000.0 * (t * std::f64::consts::TAU).sin().powi(2) * (1.0 - 0.3 * t) + 4000.0;
         let wanted = live * (1.05 + 0.1 * appetite);
         kept = f64::max(wanted, kept * (0.90 + 0.06 * appetite).min(0.995));
         Resident {

@@ -16,7 +16,7 @@ impl Axis {
         let steps = |factors: &'static [f64]| {
             (-9..15).flat_map(move |power| factors.iter().map(move |f| f * 10_f64.powi(power)))
         };
-        let below = steps(&[1.0, 2.0, 5.0]).filter(|step| *step <= least * 1.0001).last();
+        let below = steps(&[1.0, 2.0, 5.0]).rfind(|step| *step <= least * 1.0001);
         let above = steps(&[1.0, 2.0, 5.0]).find(|step| *step >= most * 0.9999);
         let (from, to) = (below.unwrap_or(least), above.unwrap_or(most));
         let to = if to > from { to } else { from * 2.0 };

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 /// Percentiles by their nines: each step to the right is ten times rarer. The longest call of all stands a step behind the last.
 const PLACES: &[(f64, &str)] = &[
-    (0.30103, "p50"),
+    (std::f64::consts::LOG10_2, "p50"),
     (1.0, "p90"),
     (2.0, "p99"),
     (3.0, "p99.9"),

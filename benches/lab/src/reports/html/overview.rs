@@ -37,13 +37,16 @@ pub fn header(run: &Run) -> String {
     out
 }
 
+/// A geometric mean, its name, and what the best at it is.
+type Mean = (fn(&Standing) -> Option<f64>, &'static str, &'static str);
+
 /// A figure, what stands behind it, and a sentence.
 fn tiles(run: &Run) -> Vec<(String, String, String)> {
     let Some(subject) = figures::reference(run) else { return Vec::new() };
     let standings = figures::standings(run);
     let count = figures::common(run).len();
     let mut tiles = Vec::new();
-    let means: [(fn(&Standing) -> Option<f64>, &str, &str); 2] = [
+    let means: [Mean; 2] = [
         (|standing| standing.time, "time", "fastest"),
         (|standing| standing.peak, "peak memory", "thriftiest"),
     ];
