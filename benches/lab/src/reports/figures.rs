@@ -103,10 +103,19 @@ fn has_figures(cell: &Cell) -> bool {
 
 /// The cell with the lowest median time, among all allocators or all but one.
 pub fn best<'a>(workload: &'a Workload, except: Option<&str>) -> Option<&'a Cell> {
+    least(workload, except, time)
+}
+
+/// The same by any measure.
+pub fn least<'a>(
+    workload: &'a Workload,
+    except: Option<&str>,
+    of: fn(&Sample) -> f64,
+) -> Option<&'a Cell> {
     let taking_part = workload.cells.iter().filter(|cell| has_figures(cell));
     let wanted = taking_part.filter(|cell| Some(cell.allocator.as_str()) != except);
-    let median = |cell: &Cell| spread(cell, time).map_or(f64::INFINITY, |spread| spread.median);
-    wanted.min_by(|a, b| median(a).total_cmp(&median(b)))
+    let read = wanted.filter_map(|cell| Some((cell, spread(cell, of)?.median)));
+    read.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
 }
 
 /// The allocators with a figure anywhere, in the order of the run.

@@ -1,25 +1,69 @@
-//! The heat map: each allocator's time in each workload by bitmag's, in runs of the same round. Blue is where the other takes longer,
-//! orange where bitmag does; grey is a tie. Blue and orange differ for every kind of colour vision, and the figure is in the cell.
+//! The heat maps: each allocator's time, and its peak of resident memory, in each workload by bitmag's in runs of the same round. Blue is
+//! where the other takes more, orange where bitmag does; grey is a tie. Blue and orange differ for every kind of colour vision, and the figure is in the cell.
 
 use super::part;
 use super::svg::escape;
 use crate::reports::figures::{self, Outcome, SPREAD, Spread, TIE_RULE};
-use crate::reports::numbers::{number, ratio};
+use crate::reports::numbers::{duration, mib, number, ratio};
 use crate::reports::tables;
-use crate::result::{Run, Workload};
+use crate::result::{Run, Sample, Workload};
 use std::fmt::Write;
 
 /// Where the colours become stronger, for a ratio or its inverse.
 const STEPS: [f64; 3] = [1.15, 1.5, 2.5];
 
+/// What a map shows.
+#[derive(Clone, Copy)]
+struct Measure {
+    id: &'static str,
+    name: &'static str,
+    /// What more of it is called.
+    more: &'static str,
+    unit: &'static str,
+    of: fn(&Sample) -> f64,
+    write: fn(f64) -> String,
+}
+
+const TIME: Measure = Measure {
+    id: "time",
+    name: "Time",
+    more: "takes longer",
+    unit: "ns",
+    of: figures::time,
+    write: nanoseconds,
+};
+const PEAK: Measure = Measure {
+    id: "peak",
+    name: "Peak resident memory",
+    more: "takes more",
+    unit: "MiB",
+    of: figures::peak,
+    write: mib,
+};
+
+/// Long ones with a unit of their own.
+fn nanoseconds(ns: f64) -> String {
+    if ns < 100_000.0 { number(ns) } else { duration(ns) }
+}
+
 pub fn section(run: &Run) -> String {
     let Some(reference) = figures::reference(run) else { return String::new() };
+    map(run, reference, TIME, &losses(run, reference)) + &map(run, reference, PEAK, "")
+}
+
+fn map(run: &Run, reference: &str, measure: Measure, below: &str) -> String {
+    let read = |sample: &Sample| (measure.of)(sample) > 0.0;
+    let mut cells = run.workloads.iter().flat_map(|workload| &workload.cells);
+    if !cells.any(|cell| cell.runs.iter().any(read)) {
+        return String::new();
+    }
     let names = figures::taking_part(run);
     let mut body = key(reference);
     let _ = write!(
         body,
-        "<div class=\"wide\"><table class=\"heat\">\n<thead><tr><th></th><th scope=\"col\">{}<br/><small>ns</small></th>",
-        escape(reference)
+        "<div class=\"wide\"><table class=\"heat\">\n<thead><tr><th></th><th scope=\"col\">{}<br/><small>{}</small></th>",
+        escape(reference),
+        measure.unit
     );
     let others = || names.iter().filter(|name| **name != reference);
     for name in others() {
@@ -40,19 +84,21 @@ pub fn section(run: &Run) -> String {
                 escape(&workload.what),
                 escape(&workload.name)
             );
-            body.push_str(&own(workload, reference));
-            others().for_each(|name| body.push_str(&other(workload, name, reference)));
+            body.push_str(&own(workload, reference, measure));
+            others().for_each(|name| body.push_str(&other(workload, name, reference, measure)));
             body.push_str("</tr>\n");
         }
         body.push_str("</tbody>\n");
     }
     body.push_str("</table></div>\n");
-    body.push_str(&losses(run, reference));
+    body.push_str(below);
     let note = format!(
-        "Each allocator's time by {reference}'s, the median of the ratios of runs of the same round. Above 1, in blue, the other takes \
-         longer; below 1, in orange, {reference} does. ≈ is a tie: {TIE_RULE}. The fastest of a row is framed."
+        "{} of each allocator by {reference}'s, the median of the ratios of runs of the same round. Above 1, in blue, the other {more}; \
+         below 1, in orange, {reference} {more}; grey with ≈ is a tie ({TIE_RULE}). The least of a row is framed.",
+        measure.name,
+        more = measure.more
     );
-    part("time", &format!("Time by {reference}'s"), &note, &body)
+    part(measure.id, &format!("{} by {reference}'s", measure.name), &note, &body)
 }
 
 fn key(reference: &str) -> String {
@@ -65,30 +111,31 @@ fn key(reference: &str) -> String {
     out
 }
 
-/// The reference's own column: nanoseconds.
-fn own(workload: &Workload, reference: &str) -> String {
-    let time =
-        figures::cell(workload, reference).and_then(|cell| figures::spread(cell, figures::time));
-    let Some(time) = time else { return failed(workload, reference) };
-    let class = if is_best(workload, reference) { "own best" } else { "own" };
-    let title = title(workload, reference, time);
+/// The reference's own column, in the measure's unit.
+fn own(workload: &Workload, reference: &str, measure: Measure) -> String {
+    let value =
+        figures::cell(workload, reference).and_then(|cell| figures::spread(cell, measure.of));
+    let Some(value) = value else { return failed(workload, reference) };
+    let class = if is_best(workload, reference, measure) { "own best" } else { "own" };
+    let title = title(workload, reference, value, measure);
     format!(
         "<td class=\"{class}\" title=\"{title}\" data-a=\"{}\">{}</td>",
         escape(reference),
-        number(time.median)
+        (measure.write)(value.median)
     )
 }
 
-fn other(workload: &Workload, name: &str, reference: &str) -> String {
+fn other(workload: &Workload, name: &str, reference: &str, measure: Measure) -> String {
     let Some(cell) = figures::cell(workload, name) else { return failed(workload, name) };
-    let time = figures::spread(cell, figures::time).expect("cells with figures have times");
+    let value = figures::spread(cell, measure.of);
+    let Some(value) = value else { return failed(workload, name) };
     let paired = figures::cell(workload, reference)
-        .and_then(|reference| figures::paired(cell, reference, figures::time));
-    let title = title(workload, name, time);
+        .and_then(|reference| figures::paired(cell, reference, measure.of));
+    let title = title(workload, name, value, measure);
     let Some(paired) = paired else {
         return format!("<td class=\"even\" title=\"{title}\" data-a=\"{}\">–</td>", escape(name));
     };
-    let best = if is_best(workload, name) { " best" } else { "" };
+    let best = if is_best(workload, name, measure) { " best" } else { "" };
     let mark = if paired.outcome() == Outcome::Tie { "≈ " } else { "" };
     format!(
         "<td class=\"{}{best}\" title=\"{title}; ratio {}..{}\" data-a=\"{}\">{mark}{}</td>",
@@ -100,14 +147,15 @@ fn other(workload: &Workload, name: &str, reference: &str) -> String {
     )
 }
 
-fn title(workload: &Workload, name: &str, time: Spread) -> String {
+fn title(workload: &Workload, name: &str, value: Spread, measure: Measure) -> String {
+    let write = measure.write;
     let text = format!(
-        "{name}, {}: {} ns/{}, {}..{} ({SPREAD})",
+        "{name}, {}: {} {}, {}..{} ({SPREAD})",
         workload.name,
-        number(time.median),
-        workload.unit,
-        number(time.low),
-        number(time.high)
+        write(value.median),
+        measure.unit,
+        write(value.low),
+        write(value.high)
     );
     escape(&text)
 }
@@ -116,7 +164,7 @@ fn title(workload: &Workload, name: &str, time: Spread) -> String {
 fn failed(workload: &Workload, name: &str) -> String {
     let cell = workload.cells.iter().find(|cell| cell.allocator == name);
     let why = cell.and_then(|cell| cell.failed.as_deref());
-    let (word, why) = why.map_or(("–", "did not take part"), |why| ("failed", why));
+    let (word, why) = why.map_or(("–", "not measured"), |why| ("failed", why));
     format!(
         "<td class=\"none\" title=\"{}: {}\" data-a=\"{0}\">{word}</td>",
         escape(name),
@@ -124,8 +172,8 @@ fn failed(workload: &Workload, name: &str) -> String {
     )
 }
 
-fn is_best(workload: &Workload, name: &str) -> bool {
-    figures::best(workload, None).is_some_and(|best| best.allocator == name)
+fn is_best(workload: &Workload, name: &str, measure: Measure) -> bool {
+    figures::least(workload, None, measure.of).is_some_and(|best| best.allocator == name)
 }
 
 fn colour(paired: Spread) -> String {

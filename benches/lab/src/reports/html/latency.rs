@@ -59,7 +59,29 @@ fn one(workload: &Workload, (kind, of): Kind, palette: &Palette) -> Option<Strin
     let values = series.iter().flat_map(|each| &each.points).map(|point| point.1);
     let y = Axis::log(values, "", duration);
     let plot = plot(&format!("latency of {kind} in {}", workload.name), &x, &y, &series);
-    Some(format!("<figure><figcaption>{kind}</figcaption>\n{plot}</figure>\n"))
+    let rows = percentiles(&series);
+    Some(format!("<figure><figcaption>{kind}</figcaption>\n{plot}{rows}</figure>\n"))
+}
+
+/// The plot's figures, the least of each column underlined.
+fn percentiles(series: &[Series]) -> String {
+    let mut out = String::from("<table class=\"tails\">\n<thead><tr><th scope=\"col\">ns</th>");
+    for (_, name) in PLACES {
+        let _ = write!(out, "<th scope=\"col\">{name}</th>");
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for each in series {
+        let name = escape(each.allocator);
+        let _ = write!(out, "<tr data-a=\"{name}\"><th scope=\"row\">{name}</th>");
+        for (place, point) in each.points.iter().enumerate() {
+            let least = series.iter().all(|other| other.points[place].1 >= point.1);
+            let class = if least { " class=\"best\"" } else { "" };
+            let _ = write!(out, "<td{class}>{}</td>", whole(point.1 as u64));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody>\n</table>\n");
+    out
 }
 
 fn points(allocator: &str, kind: &str, l: &Latency) -> Vec<(f64, f64, String)> {

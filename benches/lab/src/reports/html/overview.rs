@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::lines::Ground;
 use super::svg::{Svg, escape};
-use super::{Palette, part};
+use super::{Palette, part, table};
 use crate::reports::figures::{self, Standing};
 use crate::reports::numbers::ratio;
 use crate::reports::tables;
@@ -91,10 +91,11 @@ pub fn section(run: &Run, palette: &Palette) -> String {
         bars("peak", "peak resident memory", &both, |each| each.2, palette),
     ];
     let body = format!(
-        "<div class=\"two\">\n<figure><figcaption>{} <span>(geometric means, logarithmic)</span></figcaption>\n{}</figure>\n<div>\n{}</div>\n</div>\n",
+        "<div class=\"two\">\n<figure><figcaption>{} <span>(geometric means, logarithmic)</span></figcaption>\n{}</figure>\n<div>\n{}</div>\n</div>\n{}",
         escape(&verdict(&both)),
         scatter(&both, palette),
-        bars.concat()
+        bars.concat(),
+        table(&tables::standings(run))
     );
     part("overview", "Time and memory", &tables::standings_note(run), &body)
 }
@@ -118,7 +119,7 @@ fn verdict(both: &[Both]) -> String {
 
 fn scatter(both: &[Both], palette: &Palette) -> String {
     let mut svg = Svg::new(590.0, 420.0, "time against peak memory");
-    let around = |value: f64| [value * 0.93, value, value * 1.07];
+    let around = |value: f64| [value * 0.95, value * 1.05];
     let x = both.iter().flat_map(|each| around(each.1)).chain([1.0]);
     let x = Axis::log(x, "time →", ratio);
     let y = both.iter().flat_map(|each| around(each.2)).chain([1.0]);
@@ -157,7 +158,7 @@ fn place_labels(both: &[Both], points: &[(f64, f64)], right: f64) -> Vec<(f64, f
             (x + 9.0, y - 11.0),
             (x + 9.0, y + 19.0),
         ];
-        let area = |(x, y): (f64, f64)| [x, y - 11.0, x + width, y + 4.0];
+        let area = |(x, y): (f64, f64)| [x - 2.0, y - 13.0, x + width + 2.0, y + 6.0];
         let free = |place: &&(f64, f64)| {
             let a = area(**place);
             let apart = |b: &[f64; 4]| a[2] < b[0] || b[2] < a[0] || a[3] < b[1] || b[3] < a[1];

@@ -29,8 +29,9 @@ pub fn section(run: &Run, palette: &Palette) -> String {
 fn panels(workload: &Workload, cells: &[&Cell], palette: &Palette) -> String {
     let looks = || cells.iter().flat_map(|cell| &cell.resident);
     let most = |look: &Resident| look.resident_kib.max(look.live_kib) as f64 / 1024.0;
-    let x = Axis::linear(looks().map(|look| look.seconds), "", |s| format!("{} s", trimmed(s)));
-    let y = Axis::linear(looks().map(most), "", trimmed);
+    let x =
+        Axis::linear(looks().map(|look| look.seconds), 4.0, "", |s| format!("{} s", trimmed(s)));
+    let y = Axis::linear(looks().map(most), 6.0, "", trimmed);
     let mut out = format!(
         "<h3>{} <span>MiB</span></h3>\n<p class=\"what\">{}</p>\n<div class=\"four\">\n",
         escape(&workload.name),

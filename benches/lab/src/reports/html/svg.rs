@@ -89,20 +89,60 @@ impl Svg {
     }
 }
 
-/// Moves labels apart that stand at these heights until no two are nearer than `gap`, within the limits as far as that is possible.
+/// Moves labels apart that stand at these heights until no two are nearer than `gap`, each as little as its neighbours allow, and within
+/// the limits as far as there is room. Labels that touch form a block, which stands at the mean of what its labels want.
 pub fn spread_apart(heights: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..heights.len()).collect();
     order.sort_by(|&a, &b| heights[a].total_cmp(&heights[b]));
-    let mut placed = heights.to_vec();
-    let mut least = top;
+    // Of each block: how many labels, and where its first wants to be.
+    let mut blocks: Vec<(usize, f64)> = Vec::new();
     for &at in &order {
-        placed[at] = placed[at].max(least);
-        least = placed[at] + gap;
+        let mut block = (1, heights[at]);
+        while let Some(&(count, first)) = blocks.last() {
+            if first + gap * count as f64 <= block.1 {
+                break;
+            }
+            blocks.pop();
+            let behind = block.1 - gap * count as f64;
+            let all = count + block.0;
+            block = (all, (first * count as f64 + behind * block.0 as f64) / all as f64);
+        }
+        blocks.push(block);
     }
+    let mut wanted: Vec<f64> = blocks
+        .iter()
+        .flat_map(|&(count, first)| (0..count).map(move |place| first + gap * place as f64))
+        .collect();
     let mut most = bottom;
-    for &at in order.iter().rev() {
-        placed[at] = placed[at].min(most);
-        most = placed[at] - gap;
+    for height in wanted.iter_mut().rev() {
+        *height = height.min(most);
+        most = *height - gap;
     }
+    let mut least = top;
+    for height in &mut wanted {
+        *height = height.max(least);
+        least = *height + gap;
+    }
+    let mut placed = vec![0.0; heights.len()];
+    order.iter().zip(wanted).for_each(|(&at, height)| placed[at] = height);
     placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_their_distance_and_stay_near() {
+        assert_eq!(spread_apart(&[50.0, 20.0], 10.0, 0.0, 100.0), [50.0, 20.0]);
+        assert_eq!(spread_apart(&[52.0, 50.0, 51.0], 10.0, 0.0, 100.0), [61.0, 41.0, 51.0]);
+        assert_eq!(spread_apart(&[1.0, 1.0, 40.0], 10.0, 0.0, 100.0), [0.0, 10.0, 40.0]);
+        assert_eq!(spread_apart(&[99.0, 99.0], 10.0, 0.0, 100.0), [90.0, 100.0]);
+        assert!(spread_apart(&[], 10.0, 0.0, 100.0).is_empty());
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(escape("a<b>&\"'\n"), "a&lt;b&gt;&amp;&quot;&#39; ");
+    }
 }

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::lines::{Series, plot};
 use super::svg::escape;
 use super::{Palette, part};
-use crate::reports::numbers::{bytes, count, duration, number};
+use crate::reports::numbers::{bytes, count, duration, number, ratio};
 use crate::reports::sweeps;
 use crate::result::{Point, Run, Sweep};
 
@@ -16,6 +16,11 @@ fn one(sweep: &Sweep, palette: &Palette) -> String {
     let mut body = String::from("<div class=\"two\">\n");
     let time = figure(sweep, palette, "time for each operation", |point| point.ns, duration);
     body.push_str(&time);
+    if sweep.x == "operations" {
+        let grown = growth(sweep);
+        let caption = "the same by the time at the fewest: flat is cost that does not grow";
+        body.push_str(&figure(&grown, palette, caption, |point| point.ns, ratio));
+    }
     if sweeps::has_memory(sweep) {
         let of = |point: &Point| point.resident_per_live;
         body.push_str(&figure(sweep, palette, "resident bytes for each live byte", of, number));
@@ -23,6 +28,17 @@ fn one(sweep: &Sweep, palette: &Palette) -> String {
     body.push_str("</div>\n");
     let id = format!("sweep-{}", sweep.x.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     part(&id, &sweep.name, &sweep.what, &body)
+}
+
+/// Each curve's times by that of its first point.
+fn growth(sweep: &Sweep) -> Sweep {
+    let mut grown = sweep.clone();
+    for curve in &mut grown.curves {
+        curve.points.retain(|point| point.ns > 0.0);
+        let first = curve.points.iter().min_by_key(|point| point.x).map_or(1.0, |point| point.ns);
+        curve.points.iter_mut().for_each(|point| point.ns /= first);
+    }
+    grown
 }
 
 fn figure(
@@ -64,7 +80,7 @@ fn figure(
     };
     let least = ys().fold(f64::INFINITY, f64::min);
     let log = sizes || ys().fold(0.0, f64::max) > 12.0 * least;
-    let y = if log { Axis::log(ys(), "", write) } else { Axis::linear(ys(), "", write) };
+    let y = if log { Axis::log(ys(), "", write) } else { Axis::linear(ys(), 6.0, "", write) };
     let scale = if log { "logarithmic" } else { "linear" };
     let plot = plot(&format!("{}: {caption}", sweep.name), &x, &y, &series);
     format!(

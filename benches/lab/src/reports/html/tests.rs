@@ -32,8 +32,8 @@ fn pages_are_well_formed() {
     let page = render(&sample::run());
     let tree = tree(&page);
     let count = |tag| tree.descendants().filter(|node| node.has_tag_name(tag)).count();
-    // Scatter, two bars, two latencies, eight panels, one and two sweeps.
-    assert_eq!(count("svg"), 16);
+    // Scatter, two bars, two latencies, eight panels, two sweeps of two.
+    assert_eq!(count("svg"), 17);
     assert_eq!(count("details"), sample::run().workloads.len());
     let ids = tree.descendants().filter_map(|node| node.attribute("id"));
     let mut ids: Vec<_> = ids.collect();
