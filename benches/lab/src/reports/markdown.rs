@@ -101,3 +101,70 @@ pub fn table(out: &mut String, table: &Table) {
 pub fn text(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reports::sample;
+
+    /// Bars that end a cell.
+    fn bars(line: &str) -> usize {
+        line.replace("\\|", "").matches('|').count()
+    }
+
+    #[test]
+    fn rows_have_as_many_cells_as_their_header() {
+        let report = render(&sample::run());
+        let lines: Vec<_> = report.lines().collect();
+        let mut rows = 0;
+        for pair in lines.windows(2).filter(|pair| pair.iter().all(|line| line.starts_with('|'))) {
+            assert_eq!(bars(pair[0]), bars(pair[1]), "{pair:?}");
+            rows += 1;
+        }
+        assert!(rows > 250, "{rows}");
+    }
+
+    #[test]
+    fn every_measure_every_failure_and_every_proof_is_there() {
+        let run = sample::run();
+        let report = render(&run);
+        for word in [
+            "final MiB",
+            "faults",
+            "instructions",
+            "system calls",
+            "p99.999",
+            "resident bytes per live byte",
+        ] {
+            assert!(report.contains(word), "{word}");
+        }
+        assert!(report.contains("failed: ended by signal 11 \\| in round 3"));
+        assert!(report.contains("failed: the proof named &lt;another> allocator"));
+        assert!(report.contains("not built: needs a nightly compiler"));
+        for allocator in &run.allocators {
+            assert!(report.contains(&allocator.proof), "{}", allocator.name);
+        }
+    }
+
+    #[test]
+    fn measures_that_nobody_has_leave_no_column() {
+        let mut run = sample::run();
+        for cell in run.workloads.iter_mut().flat_map(|workload| &mut workload.cells) {
+            cell.instructions_per_operation = None;
+            cell.runs.iter_mut().for_each(|sample| sample.final_kib = 0);
+        }
+        let report = render(&run);
+        assert!(!report.contains("instructions") && !report.contains("final MiB"));
+        assert!(report.contains("system calls"));
+    }
+
+    #[test]
+    fn losses_are_named_and_their_absence_is_said() {
+        let mut run = sample::run();
+        let all = figures::losses(&run, SUBJECT).len();
+        assert!(all > 0);
+        assert_eq!(losses(&run).matches("\n- ").count(), all);
+        run.workloads.iter_mut().for_each(|workload| workload.cells.truncate(1));
+        assert!(losses(&run).contains("No workload"));
+    }
+}

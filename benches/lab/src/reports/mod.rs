@@ -15,7 +15,7 @@ mod tables;
 pub use compare::{compare, fail_above};
 
 use crate::result::Run;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
 /// Writes `report.md` and `report.html` into the folder.
@@ -50,6 +50,7 @@ pub fn command(arguments: &[&str]) -> Result<()> {
         }
         ["compare", old, new, limit @ ..] => {
             let (old, new) = (read(Path::new(old))?, read(Path::new(new))?);
+            ensure!(old.format == new.format, "the two files have different layouts");
             print!("{}", compare(&old, &new));
             match limit {
                 [] => Ok(()),

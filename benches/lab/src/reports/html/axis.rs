@@ -20,7 +20,8 @@ impl Axis {
         let inside = |factors| -> Vec<f64> {
             steps(factors).filter(|v| *v >= from * 0.999 && *v <= to * 1.001).collect()
         };
-        let choices = [fine, &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], &[1.0, 2.0, 5.0], &[1.0]];
+        let choices =
+            [fine, &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
         let ticks = choices.map(inside).into_iter().find(|ticks| ticks.len() <= 9);
         Axis::new(from, to, true, ticks.unwrap_or_else(|| vec![from, to]), title, write)
     }

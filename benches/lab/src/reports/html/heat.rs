@@ -98,7 +98,7 @@ fn map(run: &Run, reference: &str, measure: Measure, below: &str) -> String {
         measure.name,
         more = measure.more
     );
-    part(measure.id, &format!("{} by {reference}'s", measure.name), &note, &body)
+    part(measure.id, &format!("{}, relative to {reference}", measure.name), &note, &body)
 }
 
 fn key(reference: &str) -> String {

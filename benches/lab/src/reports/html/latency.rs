@@ -9,7 +9,7 @@ use crate::reports::tables::{KINDS, Kind};
 use crate::result::{Latency, Run, Workload};
 use std::fmt::Write;
 
-/// Percentiles by their nines: each step to the right is ten times rarer. The longest call of all stands a step behind the last.
+/// Percentiles by their nines: each step to the right is ten times rarer. The longest call of all is in the table alone.
 const PLACES: &[(f64, &str)] = &[
     (std::f64::consts::LOG10_2, "p50"),
     (1.0, "p90"),
@@ -38,7 +38,7 @@ pub fn section(run: &Run, palette: &Palette) -> String {
         return body;
     }
     let note = "How long one call takes, by how rare it is: each step to the right is ten times rarer. Lower is better; both axes are \
-                logarithmic, and the clock's own cost is inside.";
+                logarithmic, and the clock's own cost is inside. The least of each column is underlined.";
     part("latency", "Latency tails", note, &body)
 }
 
@@ -55,11 +55,14 @@ fn one(workload: &Workload, (kind, of): Kind, palette: &Palette) -> Option<Strin
     if series.is_empty() {
         return None;
     }
-    let x = Axis::named(PLACES, 0.0, 6.0, "share of calls that are faster");
+    let rows = percentiles(&series);
+    // The longest call of all is one event, mostly the scheduler's; on the axis it would press everything else together.
+    let mut series = series;
+    series.iter_mut().for_each(|each| each.points.truncate(PLACES.len() - 1));
+    let x = Axis::named(&PLACES[..PLACES.len() - 1], 0.0, 5.0, "share of calls that are faster");
     let values = series.iter().flat_map(|each| &each.points).map(|point| point.1);
     let y = Axis::log(values, "", duration);
     let plot = plot(&format!("latency of {kind} in {}", workload.name), &x, &y, &series);
-    let rows = percentiles(&series);
     Some(format!("<figure><figcaption>{kind}</figcaption>\n{plot}{rows}</figure>\n"))
 }
 

@@ -21,12 +21,15 @@ use crate::result::Run;
 use std::fmt::Write;
 use svg::escape;
 
-/// An allocator's colour on the whole page is its place among those of the run.
+/// An allocator's colour on the whole page is its place among those of the run, where whom the page is about comes first.
 pub struct Palette<'a>(Vec<&'a str>);
 
 impl<'a> Palette<'a> {
     fn of(run: &'a Run) -> Self {
-        Palette(figures::taking_part(run))
+        let mut names = figures::taking_part(run);
+        let first = figures::reference(run);
+        names.sort_by_key(|name| Some(*name) != first);
+        Palette(names)
     }
 
     /// Colours that no allocator shares go as far as the style sheet's; what comes behind them is grey.

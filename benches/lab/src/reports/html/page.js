@@ -15,5 +15,4 @@
     for (const each of buttons) each.setAttribute('aria-pressed', each.dataset.a === kept);
     show(kept);
   });
-  addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(each => { each.open = true; }));
 })();

@@ -18,7 +18,7 @@ fn one(sweep: &Sweep, palette: &Palette) -> String {
     body.push_str(&time);
     if sweep.x == "operations" {
         let grown = growth(sweep);
-        let caption = "the same by the time at the fewest: flat is cost that does not grow";
+        let caption = "growth: that time by the time at the fewest";
         body.push_str(&figure(&grown, palette, caption, |point| point.ns, ratio));
     }
     if sweeps::has_memory(sweep) {
