@@ -48,6 +48,7 @@ fn section(run: &Run) -> String {
          a row is bold.\n"
     );
     table(&mut out, &times(run));
+    out.push_str(&failures(run));
     out.push_str("\nPeak resident memory, MiB, medians; the least of a row is bold.\n\n");
     table(&mut out, &peaks(run));
     out.push('\n');
@@ -61,6 +62,21 @@ fn section(run: &Run) -> String {
         }
     }
     out
+}
+
+/// Why a figure is missing, each in a line.
+fn failures(run: &Run) -> String {
+    let mut out = String::new();
+    for workload in &run.workloads {
+        for cell in &workload.cells {
+            if let Some(why) = &cell.failed {
+                let [name, allocator, why] =
+                    [&workload.name, &cell.allocator, why].map(|t| text(t));
+                let _ = writeln!(out, "- no figure of {allocator} in {name}: {why}");
+            }
+        }
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
 }
 
 fn times(run: &Run) -> Table {
@@ -139,6 +155,7 @@ mod tests {
         for (workload, other, _) in losses {
             assert!(new.contains(&format!("- {}: ", text(&workload.name))) && new.contains(other));
         }
+        assert!(new.contains("- no figure of rpmalloc in larson: ended by signal 11"));
         assert_eq!(rewrite(&new, &run).unwrap(), new);
     }
 

@@ -9,10 +9,10 @@ use crate::reports::sweeps;
 use crate::result::{Point, Run, Sweep};
 
 pub fn section(run: &Run, palette: &Palette) -> String {
-    run.sweeps.iter().map(|sweep| one(sweep, palette)).collect()
+    run.sweeps.iter().enumerate().map(|(place, sweep)| one(place, sweep, palette)).collect()
 }
 
-fn one(sweep: &Sweep, palette: &Palette) -> String {
+fn one(place: usize, sweep: &Sweep, palette: &Palette) -> String {
     let mut body = String::from("<div class=\"two\">\n");
     let time = figure(sweep, palette, "time for each operation", |point| point.ns, duration);
     body.push_str(&time);
@@ -26,8 +26,7 @@ fn one(sweep: &Sweep, palette: &Palette) -> String {
         body.push_str(&figure(sweep, palette, "resident bytes for each live byte", of, number));
     }
     body.push_str("</div>\n");
-    let id = format!("sweep-{}", sweep.x.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-    part(&id, &sweep.name, &sweep.what, &body)
+    part(&format!("sweep-{place}"), &sweep.name, &sweep.what, &body)
 }
 
 /// Each curve's times by that of its first point.

@@ -29,11 +29,13 @@ fn cells(tree: &roxmltree::Document, workload: &str, allocator: &str) -> Vec<Str
 
 #[test]
 fn pages_are_well_formed() {
-    let page = render(&sample::run());
+    let mut run = sample::run();
+    run.sweeps.push(run.sweeps[0].clone());
+    let page = render(&run);
     let tree = tree(&page);
     let count = |tag| tree.descendants().filter(|node| node.has_tag_name(tag)).count();
-    // Scatter, two bars, two latencies, eight panels, two sweeps of two.
-    assert_eq!(count("svg"), 17);
+    // Scatter, two bars, two latencies, eight panels, three sweeps of two.
+    assert_eq!(count("svg"), 19);
     assert_eq!(count("details"), sample::run().workloads.len());
     let ids = tree.descendants().filter_map(|node| node.attribute("id"));
     let mut ids: Vec<_> = ids.collect();
