@@ -99,6 +99,22 @@ pub static PEERS: [Peer; 8] = [
     peer("glibc", ["", "", ""], Compiler::Gcc, "libc.so.6", C_NAMES),
 ];
 
+/// bitmag in the timed runs: its C face is part of the program, as the others are, and the Rust face beside it the same copy.
+static LINKED: Peer = peer("bitmag", ["linked", "bitmag", ""], Compiler::Gcc, PROGRAM, C_NAMES);
+/// The same out of the shared library, for a look at what that costs; not among the peers unless it is asked for.
+pub const SHARED: &str = "bitmag.so";
+static LOADED: Peer = Peer { name: SHARED, ..PEERS[0] };
+
+/// The peers of the timed runs.
+pub fn timed() -> Vec<&'static Peer> {
+    std::iter::once(&LINKED).chain(&PEERS[1..]).chain([&LOADED]).collect()
+}
+
+/// The peer of the timed runs that has this name.
+pub fn named(name: &str) -> Option<&'static Peer> {
+    timed().into_iter().find(|peer| peer.name == name)
+}
+
 impl Peer {
     /// Which version it is: that of the package in Cargo.lock, and the library's own.
     pub fn version(&self) -> String {
@@ -112,7 +128,7 @@ impl Peer {
             "" => package.to_string(),
             library => format!("{library} (crate {} {package})", self.package),
         };
-        if self.feature == "bitmag" {
+        if self.package == "bitmag" {
             return version;
         }
         if self.object != PROGRAM {
@@ -139,13 +155,27 @@ impl Peer {
 
     /// Builds its program. An error is the reason why there is none.
     pub fn build(&self, root: &Path, target: &Path) -> Result<PathBuf> {
-        let folder = target.join("lab").join(self.name.replace(' ', "-"));
+        let folder = target.join("lab").join(self.folder());
         let mut arguments = vec!["--package", "bitmag-lab", "--bin", PROGRAM];
         if !self.feature.is_empty() {
             arguments.extend(["--features", self.feature]);
         }
         self.cargo(root, &folder, &arguments)?;
         Ok(folder.join("lab").join(PROGRAM))
+    }
+
+    /// Where it is built, below the lab's folder.
+    fn folder(&self) -> String {
+        match self.feature {
+            "linked" => "bitmag-linked".into(),
+            "bitmag" => "bitmag".into(),
+            _ => self.name.replace(' ', "-"),
+        }
+    }
+
+    /// What the version that the library says has to begin with, where two peers have the same names for their functions.
+    pub fn major(&self) -> Option<&'static str> {
+        self.feature.strip_prefix("mimalloc")
     }
 
     fn cargo(&self, root: &Path, target: &Path, arguments: &[&str]) -> Result<()> {
