@@ -6,6 +6,8 @@ use crate::toolchain::{self, Compiler};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The name of every peer's program.
 const PROGRAM: &str = "bitmag-lab-peer";
@@ -156,7 +158,8 @@ impl Peer {
     /// Builds its program. An error is the reason why there is none.
     pub fn build(&self, root: &Path, target: &Path) -> Result<PathBuf> {
         let folder = target.join("lab").join(self.folder());
-        let mut arguments = vec!["--package", "bitmag-lab", "--bin", PROGRAM];
+        let mut arguments =
+            vec!["--package", "bitmag-lab", "--bin", PROGRAM, "--no-default-features"];
         if !self.feature.is_empty() {
             arguments.extend(["--features", self.feature]);
         }
@@ -212,6 +215,31 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// Does that for each of them, as many at a time as there are processors: other libraries' build scripts keep one busy at best.
+pub fn in_parallel<T: Send>(
+    peers: &[&'static Peer],
+    job: impl Fn(&'static Peer) -> T + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let done: Vec<_> = peers.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| -> Result<()> {
+        for _ in 0..std::thread::available_parallelism()?.get() {
+            scope.spawn(|| {
+                while let Some((at, peer)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    peers.get(at).map(|peer| (at, peer))
+                } {
+                    eprintln!("building {}", peer.name);
+                    *done[at].lock().expect("no job panics") = Some(job(peer));
+                }
+            });
+        }
+        Ok(())
+    })?;
+    let taken = done.into_iter().map(|one| one.into_inner().expect("no job panics"));
+    Ok(taken.map(|one| one.expect("every job was done")).collect())
 }
 
 /// The C face of bitmag.

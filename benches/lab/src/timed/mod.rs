@@ -98,11 +98,12 @@ pub fn run(root: &Path, target: &Path, plan: &Plan, file: &Path) -> Result<Run> 
     let mut run =
         Run { format: 1, command: plan.command.into(), date: machine::date(), ..Run::default() };
     run.machine = machine::this();
-    for peer in peers::timed().into_iter().filter(chosen) {
-        eprintln!("building {}", peer.name);
+    let chosen: Vec<_> = peers::timed().into_iter().filter(chosen).collect();
+    let built = peers::in_parallel(&chosen, |peer| build(peer, root, target, &library))?;
+    for (peer, built) in chosen.into_iter().zip(built) {
         let (name, version) = (peer.name.to_string(), peer.version());
         let mut allocator = Allocator { name, version, ..Allocator::default() };
-        match build(peer, root, target, &library) {
+        match built {
             Ok((one, proof)) => {
                 ready.push(one);
                 allocator.proof = proof;

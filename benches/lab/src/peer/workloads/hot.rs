@@ -5,7 +5,7 @@ use super::sizes::{Rng, doubling, even};
 use super::{Bench, Outcome, Workload, single};
 
 pub const ALL: [Workload; 4] = [
-    single("tiny_hot", "32 slots of 16..128 B, replaced in turn, 10,000,000 times (seed 7)", "pair", tiny_hot).quick(),
+    single("tiny_hot", "32 slots of 16..128 B, replaced in turn, 10,000,000 times (seed 7)", "pair", tiny_hot),
     single(
         "random_mixed",
         "10,000 slots of 16 B..4 KiB, each doubling as likely, replaced at random, 4,000,000 times (seed 8)",

@@ -15,8 +15,7 @@ pub const ALL: [Workload; 1] = [threads(
      5,000,000 operations of each thread (seeds 23 and 24)",
     "operation",
     larson,
-)
-.quick()];
+)];
 
 /// Slots that wait for the next thread; one set more than there are threads, so that none waits for another.
 type Waiting = Mutex<VecDeque<Array<Option<Block>>>>;
