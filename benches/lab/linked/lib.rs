@@ -7,5 +7,9 @@
 mod c;
 #[path = "../../../malloc/src/constructor.rs"]
 mod constructor;
+#[allow(
+    clippy::missing_safety_doc,
+    reason = "they are C's functions, with what C asks of their callers"
+)]
 #[path = "../../../malloc/src/entry.rs"]
 pub mod entry;

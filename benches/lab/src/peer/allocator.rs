@@ -157,6 +157,7 @@ mod chosen {
     static GLOBAL: bitmag::Bitmag = bitmag::Bitmag::new();
     /// The functions that this program has under C's names.
     #[cfg(feature = "linked")]
+    #[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
     pub fn face() -> super::Face {
         use bitmag_lab_linked::entry;
         // SAFETY: a block's pointer is a pointer, whatever it points to.

@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, Table, presets};
 /// A figure of a run that is compared.
 type Measure = fn(&Sample) -> f64;
 
-/// What a row or a table is called, and where its figure is.
-type Named<T> = (&'static str, T);
+/// Where the latencies of one kind of call are, and one of their figures.
+type Kind = fn(&Cell) -> Option<Latency>;
+type Percentile = fn(&Latency) -> f64;
 
 /// All tables, and below them what is missing.
 pub fn print(run: &Run) {
@@ -127,7 +128,7 @@ fn compare(
 /// Percentiles, where calls were timed one by one.
 fn latencies(run: &Run) {
     for workload in &run.workloads {
-        let kinds: [Named<fn(&Cell) -> Option<Latency>>; 2] =
+        let kinds: [(&str, Kind); 2] =
             [("malloc", |cell| cell.malloc_latency), ("free", |cell| cell.free_latency)];
         for (kind, of) in kinds {
             let found: Vec<_> = workload.cells.iter().map(of).collect();
@@ -135,7 +136,7 @@ fn latencies(run: &Run) {
                 continue;
             }
             let mut table = new_table(run, &format!("{}: {kind}, ns", workload.name));
-            let rows: [Named<fn(&Latency) -> f64>; 8] = [
+            let rows: [(&str, Percentile); 8] = [
                 ("mean", |latency| latency.mean),
                 ("p50", |latency| latency.p50 as f64),
                 ("p90", |latency| latency.p90 as f64),
