@@ -30,6 +30,8 @@ pub struct Peer {
     pub adapter: f64,
     /// Whether its code lies in a section that valgrind knows no object for.
     pub sections: bool,
+    /// Whether it runs under valgrind, which keeps a program at low addresses.
+    small: bool,
 }
 
 /// The names in C, with the aliases that C libraries have for the same addresses.
@@ -85,6 +87,7 @@ const fn peer(
         functions,
         adapter: 0.0,
         sections: false,
+        small: false,
     }
 }
 
@@ -95,7 +98,7 @@ pub static PEERS: [Peer; 8] = [
     peer("mimalloc 3", ["mimalloc3", "libmimalloc-sys", "3.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
     peer("mimalloc 2", ["mimalloc2", "libmimalloc-sys", "2.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
     peer("jemalloc", ["jemalloc", "tikv-jemalloc-sys", ""], Compiler::Gcc, PROGRAM, JEMALLOC),
-    Peer { adapter: 3.0, ..peer("snmalloc", ["snmalloc", "snmalloc-sys", ""], Compiler::Gcc, PROGRAM, SNMALLOC) },
+    Peer { adapter: 3.0, small: true, ..peer("snmalloc", ["snmalloc", "snmalloc-sys", ""], Compiler::Gcc, PROGRAM, SNMALLOC) },
     peer("rpmalloc", ["rpmalloc", "rpmalloc-sys", "1.4.3"], Compiler::Clang, PROGRAM, RPMALLOC),
     Peer { sections: true, ..peer("tcmalloc", ["tcmalloc", "tcmalloc", "gperftools"], Compiler::Gcc, "libtcmalloc.so", C_NAMES) },
     peer("glibc", ["", "", ""], Compiler::Gcc, "libc.so.6", C_NAMES),
@@ -103,13 +106,20 @@ pub static PEERS: [Peer; 8] = [
 
 /// bitmag in the timed runs: its C face is part of the program, as the others are, and the Rust face beside it the same copy.
 static LINKED: Peer = peer("bitmag", ["linked", "bitmag", ""], Compiler::Gcc, PROGRAM, C_NAMES);
-/// The same out of the shared library, for a look at what that costs; not among the peers unless it is asked for.
+/// snmalloc with its table of chunks for all addresses, as its users have it.
+static NATIVE: Peer = Peer { small: false, ..PEERS[4] };
+/// bitmag out of the shared library, for a look at what that costs; not among the peers unless it is asked for.
 pub const SHARED: &str = "bitmag.so";
 static LOADED: Peer = Peer { name: SHARED, ..PEERS[0] };
 
 /// The peers of the timed runs.
 pub fn timed() -> Vec<&'static Peer> {
-    std::iter::once(&LINKED).chain(&PEERS[1..]).chain([&LOADED]).collect()
+    let one = |peer: &'static Peer| match peer.feature {
+        "bitmag" => &LINKED,
+        "snmalloc" => &NATIVE,
+        _ => peer,
+    };
+    PEERS.iter().map(one).chain([&LOADED]).collect()
 }
 
 /// The peer of the timed runs that has this name.
@@ -145,6 +155,11 @@ impl Peer {
         self.holds(object) && self.functions.contains(&function)
     }
 
+    /// Whether that is a name of one of its functions in its object's symbols. gperftools has prefixed ones for all of C's.
+    pub fn is_called(&self, symbol: &str) -> bool {
+        self.functions.contains(&symbol) || self.feature == "tcmalloc" && symbol.starts_with("tc_")
+    }
+
     /// Whether its code lies in that object.
     pub fn holds(&self, object: &str) -> bool {
         object.rsplit('/').next().is_some_and(|file| file.starts_with(self.object))
@@ -172,6 +187,7 @@ impl Peer {
         match self.feature {
             "linked" => "bitmag-linked".into(),
             "bitmag" => "bitmag".into(),
+            "snmalloc" if !self.small => "snmalloc-native".into(),
             _ => self.name.replace(' ', "-"),
         }
     }
@@ -184,7 +200,7 @@ impl Peer {
     fn cargo(&self, root: &Path, target: &Path, arguments: &[&str]) -> Result<()> {
         let (c, cpp) = toolchain::programs(self.compiler);
         let mut cpp_flags = toolchain::C_FLAGS.to_string();
-        if self.feature == "snmalloc" {
+        if self.small {
             let header = root.join("benches/lab/snmalloc/small_space.h");
             // cc splits flags at spaces.
             cpp_flags += &format!(" -include{}", header.display());

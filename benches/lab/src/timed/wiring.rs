@@ -24,7 +24,7 @@ impl Wiring {
             let wire = wire.with_context(|| format!("the program does not say what {name} is"))?;
             ensure!(peer.holds(wire.object), "{name} lies in {}", wire.object);
             let names = self.names(Path::new(wire.object), wire.offset)?;
-            let own = names.iter().find(|symbol| peer.functions.contains(&symbol.as_str()));
+            let own = names.iter().find(|symbol| peer.is_called(symbol));
             let adapted = name == "free_sized" && peer.adapter > 0.0;
             let told = names.first().map_or("nothing", String::as_str);
             ensure!(own.is_some() || adapted, "{name} is {told} of {}", wire.object);
