@@ -14,12 +14,14 @@ type Percentile = fn(&Latency) -> f64;
 /// All tables, and below them what is missing.
 pub fn print(run: &Run) {
     let time: Measure = |sample| sample.ns;
+    let processor: Measure = |sample| 1e3 * (sample.user + sample.system);
     let peak: Measure = |sample| sample.peak_kib as f64 / 1024.0;
     let stays: Measure =
         |sample| (sample.final_kib as f64 - sample.start_kib as f64).max(64.0) / 1024.0;
     let all: Vec<_> = run.workloads.iter().collect();
     let memory: Vec<_> = all.iter().copied().filter(|work| work.group == "memory").collect();
     compare(run, "time per operation", &all, time, duration);
+    compare(run, "processor time of the process, ms", &all, processor, |ms| format!("{ms:.0}"));
     compare(run, "peak resident, MiB", &all, peak, |mib| format!("{mib:.1}"));
     compare(run, "resident at the end above the start, MiB", &memory, stays, |mib| {
         format!("{mib:.1}")
@@ -43,6 +45,12 @@ pub fn print(run: &Run) {
         "Median of the rounds ± half of what the middle half of them spans; then the ratio to the best of the line, from runs of the same \
          round. A difference within the noise of those ratios, or within 3%, is a tie."
     );
+    if let Some(share) = lost(run).filter(|share| *share > 0.1) {
+        println!(
+            "This machine was busy: loads of one thread had a processor for {:.0}% of their time. Trust processor time more than time.",
+            100.0 * (1.0 - share)
+        );
+    }
     for allocator in &run.allocators {
         match &allocator.not_built {
             Some(why) => println!("{}: {}: not built: {why}", allocator.name, allocator.version),
@@ -56,6 +64,15 @@ pub fn print(run: &Run) {
             }
         }
     }
+}
+
+/// How much of the time of loads of one thread they spent without a processor.
+fn lost(run: &Run) -> Option<f64> {
+    let single = run.workloads.iter().filter(|work| work.group == "single");
+    let runs: Vec<_> = single.flat_map(|work| &work.cells).flat_map(|cell| &cell.runs).collect();
+    let wall: f64 = runs.iter().map(|run| run.wall).sum();
+    let used: f64 = runs.iter().map(|run| run.user + run.system).sum();
+    (wall > 0.0).then(|| 1.0 - used / wall)
 }
 
 fn new_table(run: &Run, title: &str) -> Table {
