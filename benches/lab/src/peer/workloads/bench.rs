@@ -4,8 +4,7 @@
 
 use super::block::Block;
 use super::outcome::Outcome;
-use super::resident;
-use crate::allocator;
+use super::{resident, team};
 use crate::rows::Face;
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -91,23 +90,11 @@ impl Bench {
     /// Runs `body` on so many threads at once, each with its number, from a common start.
     pub fn threads(&self, count: usize, body: impl Fn(usize) + Sync) {
         let gate = std::sync::Barrier::new(count);
-        std::thread::scope(|scope| {
-            for index in 0..count {
-                let (gate, body) = (&gate, &body);
-                scope.spawn(move || {
-                    self.enter();
-                    gate.wait();
-                    body(index);
-                    allocator::leave();
-                });
-            }
-        });
-    }
-
-    /// What a new thread calls first; `allocator::leave` is what it calls last.
-    pub fn enter(&self) {
-        // SAFETY: no precondition; a peer without such a call has one that does nothing.
-        unsafe { (self.face.enter)() }
+        let started = |index| {
+            gate.wait();
+            body(index);
+        };
+        team::run(self.face, count, &started, || {});
     }
 }
 

@@ -1,9 +1,9 @@
 //! Threads that come, work a little, and go.
 
-use super::array::{Array, slots};
-use super::block::Block;
+use super::array::slots;
 use super::sizes::{Rng, even};
-use super::{Bench, Outcome, Workload, threads};
+use super::{Bench, Outcome, Workload, team, threads};
+use std::sync::Mutex;
 
 pub const ALL: [Workload; 1] = [threads(
     "thread_churn",
@@ -14,24 +14,20 @@ pub const ALL: [Workload; 1] = [threads(
 )];
 
 fn churn(bench: &Bench) -> Outcome {
-    let mut room: [Array<Option<Block>>; 2] = [slots(1_000), slots(1_000)];
-    let mut run = |count: usize| {
+    let room = [Mutex::new(slots(1_000)), Mutex::new(slots(1_000))];
+    let run = |count: usize| {
         for turn in 0..count {
-            std::thread::scope(|scope| {
-                for (thread, slots) in room.iter_mut().enumerate() {
-                    scope.spawn(move || {
-                        bench.enter();
-                        let mut random = Rng::with_seed((2 * turn + thread) as u64);
-                        for slot in slots.iter_mut() {
-                            *slot = Some(bench.take(even(&mut random, 16, 528)));
-                        }
-                        for slot in slots.iter_mut() {
-                            bench.give(slot.take().expect("a block"));
-                        }
-                        crate::allocator::leave();
-                    });
+            let body = |thread: usize| {
+                let mut slots = room[thread].lock().expect("no thread panics");
+                let mut random = Rng::with_seed((2 * turn + thread) as u64);
+                for slot in slots.iter_mut() {
+                    *slot = Some(bench.take(even(&mut random, 16, 528)));
                 }
-            });
+                for slot in slots.iter_mut() {
+                    bench.give(slot.take().expect("a block"));
+                }
+            };
+            team::run(bench.face, 2, &body, || {});
         }
     };
     run(10);

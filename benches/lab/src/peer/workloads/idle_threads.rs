@@ -1,6 +1,6 @@
 //! Many threads that have done something and wait: what each of them holds.
 
-use super::{Bench, Outcome, Workload, resident, threads};
+use super::{Bench, Outcome, Workload, resident, team, threads};
 use std::sync::Barrier;
 
 pub const ALL: [Workload; 1] = [Workload {
@@ -23,19 +23,12 @@ fn idle(bench: &Bench) -> Outcome {
     // One thread before anything is measured, so that what the first one costs is not counted.
     bench.threads(1, |_| work(bench));
     let mut outcome = bench.measure(THREADS * 640, || {
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                let (ready, end) = (&ready, &end);
-                let body = move || {
-                    bench.enter();
-                    work(bench);
-                    ready.wait();
-                    end.wait();
-                    crate::allocator::leave();
-                };
-                let builder = std::thread::Builder::new().stack_size(256 << 10);
-                builder.spawn_scoped(scope, body).expect("a thread");
-            }
+        let body = |_| {
+            work(bench);
+            ready.wait();
+            end.wait();
+        };
+        team::run(bench.face, THREADS, &body, || {
             ready.wait();
             all_live = resident::kib();
             end.wait();

@@ -29,6 +29,7 @@ mod sharing;
 mod size_sweep;
 mod spans;
 mod strings;
+mod team;
 mod thinning;
 mod transfer;
 mod tree;
