@@ -31,6 +31,9 @@ pub fn run(
     let mut cells = BTreeMap::<(usize, usize), Cell>::new();
     let mut points = BTreeMap::<(usize, usize), Vec<Vec<Point>>>::new();
     for round in 0..plan.rounds {
+        if bar.is_hidden() {
+            eprintln!("round {} of {}", round + 1, plan.rounds);
+        }
         for (at, work) in works.iter().enumerate().filter(|(_, work)| round < rounds(work)) {
             let mut order: Vec<_> = (0..ready.len()).collect();
             fastrand::shuffle(&mut order);
