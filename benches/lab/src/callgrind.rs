@@ -41,6 +41,7 @@ pub fn count(program: &Path, library: &Path, arguments: &[&str], file: &Path) ->
         .args(["--compress-strings=no", "--compress-pos=no"])
         .arg("--toggle-collect=*State::run*")
         .arg("--toggle-collect=bitmag_lab_counted")
+        .arg("--toggle-collect=bitmag_lab_measured")
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(program)
         .args(arguments)

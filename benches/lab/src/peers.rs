@@ -6,6 +6,8 @@ use crate::toolchain::{self, Compiler};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The name of every peer's program.
 const PROGRAM: &str = "bitmag-lab-peer";
@@ -28,6 +30,8 @@ pub struct Peer {
     pub adapter: f64,
     /// Whether its code lies in a section that valgrind knows no object for.
     pub sections: bool,
+    /// Whether it runs under valgrind, which keeps a program at low addresses.
+    small: bool,
 }
 
 /// The names in C, with the aliases that C libraries have for the same addresses.
@@ -83,6 +87,7 @@ const fn peer(
         functions,
         adapter: 0.0,
         sections: false,
+        small: false,
     }
 }
 
@@ -93,11 +98,34 @@ pub static PEERS: [Peer; 8] = [
     peer("mimalloc 3", ["mimalloc3", "libmimalloc-sys", "3.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
     peer("mimalloc 2", ["mimalloc2", "libmimalloc-sys", "2.3.2"], Compiler::Clang, PROGRAM, MIMALLOC),
     peer("jemalloc", ["jemalloc", "tikv-jemalloc-sys", ""], Compiler::Gcc, PROGRAM, JEMALLOC),
-    Peer { adapter: 3.0, ..peer("snmalloc", ["snmalloc", "snmalloc-sys", ""], Compiler::Gcc, PROGRAM, SNMALLOC) },
+    Peer { adapter: 3.0, small: true, ..peer("snmalloc", ["snmalloc", "snmalloc-sys", ""], Compiler::Gcc, PROGRAM, SNMALLOC) },
     peer("rpmalloc", ["rpmalloc", "rpmalloc-sys", "1.4.3"], Compiler::Clang, PROGRAM, RPMALLOC),
     Peer { sections: true, ..peer("tcmalloc", ["tcmalloc", "tcmalloc", "gperftools"], Compiler::Gcc, "libtcmalloc.so", C_NAMES) },
     peer("glibc", ["", "", ""], Compiler::Gcc, "libc.so.6", C_NAMES),
 ];
+
+/// bitmag in the timed runs: its C face is part of the program, as the others are, and the Rust face beside it the same copy.
+static LINKED: Peer = peer("bitmag", ["linked", "bitmag", ""], Compiler::Gcc, PROGRAM, C_NAMES);
+/// snmalloc with its table of chunks for all addresses, as its users have it.
+static NATIVE: Peer = Peer { small: false, ..PEERS[4] };
+/// bitmag out of the shared library, for a look at what that costs; not among the peers unless it is asked for.
+pub const SHARED: &str = "bitmag.so";
+static LOADED: Peer = Peer { name: SHARED, ..PEERS[0] };
+
+/// The peers of the timed runs.
+pub fn timed() -> Vec<&'static Peer> {
+    let one = |peer: &'static Peer| match peer.feature {
+        "bitmag" => &LINKED,
+        "snmalloc" => &NATIVE,
+        _ => peer,
+    };
+    PEERS.iter().map(one).chain([&LOADED]).collect()
+}
+
+/// The peer of the timed runs that has this name.
+pub fn named(name: &str) -> Option<&'static Peer> {
+    timed().into_iter().find(|peer| peer.name == name)
+}
 
 impl Peer {
     /// Which version it is: that of the package in Cargo.lock, and the library's own.
@@ -112,7 +140,7 @@ impl Peer {
             "" => package.to_string(),
             library => format!("{library} (crate {} {package})", self.package),
         };
-        if self.feature == "bitmag" {
+        if self.package == "bitmag" {
             return version;
         }
         if self.object != PROGRAM {
@@ -127,6 +155,11 @@ impl Peer {
         self.holds(object) && self.functions.contains(&function)
     }
 
+    /// Whether that is a name of one of its functions in its object's symbols. gperftools has prefixed ones for all of C's.
+    pub fn is_called(&self, symbol: &str) -> bool {
+        self.functions.contains(&symbol) || self.feature == "tcmalloc" && symbol.starts_with("tc_")
+    }
+
     /// Whether its code lies in that object.
     pub fn holds(&self, object: &str) -> bool {
         object.rsplit('/').next().is_some_and(|file| file.starts_with(self.object))
@@ -139,8 +172,9 @@ impl Peer {
 
     /// Builds its program. An error is the reason why there is none.
     pub fn build(&self, root: &Path, target: &Path) -> Result<PathBuf> {
-        let folder = target.join("lab").join(self.name.replace(' ', "-"));
-        let mut arguments = vec!["--package", "bitmag-lab", "--bin", PROGRAM];
+        let folder = target.join("lab").join(self.folder());
+        let mut arguments =
+            vec!["--package", "bitmag-lab", "--bin", PROGRAM, "--no-default-features"];
         if !self.feature.is_empty() {
             arguments.extend(["--features", self.feature]);
         }
@@ -148,10 +182,25 @@ impl Peer {
         Ok(folder.join("lab").join(PROGRAM))
     }
 
+    /// Where it is built, below the lab's folder.
+    fn folder(&self) -> String {
+        match self.feature {
+            "linked" => "bitmag-linked".into(),
+            "bitmag" => "bitmag".into(),
+            "snmalloc" if !self.small => "snmalloc-native".into(),
+            _ => self.name.replace(' ', "-"),
+        }
+    }
+
+    /// What the version that the library says has to begin with, where two peers have the same names for their functions.
+    pub fn major(&self) -> Option<&'static str> {
+        self.feature.strip_prefix("mimalloc")
+    }
+
     fn cargo(&self, root: &Path, target: &Path, arguments: &[&str]) -> Result<()> {
         let (c, cpp) = toolchain::programs(self.compiler);
         let mut cpp_flags = toolchain::C_FLAGS.to_string();
-        if self.feature == "snmalloc" {
+        if self.small {
             let header = root.join("benches/lab/snmalloc/small_space.h");
             // cc splits flags at spaces.
             cpp_flags += &format!(" -include{}", header.display());
@@ -182,6 +231,31 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// Does that for each of them, as many at a time as there are processors: other libraries' build scripts keep one busy at best.
+pub fn in_parallel<T: Send>(
+    peers: &[&'static Peer],
+    job: impl Fn(&'static Peer) -> T + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let done: Vec<_> = peers.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| -> Result<()> {
+        for _ in 0..std::thread::available_parallelism()?.get() {
+            scope.spawn(|| {
+                while let Some((at, peer)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    peers.get(at).map(|peer| (at, peer))
+                } {
+                    eprintln!("building {}", peer.name);
+                    *done[at].lock().expect("no job panics") = Some(job(peer));
+                }
+            });
+        }
+        Ok(())
+    })?;
+    let taken = done.into_iter().map(|one| one.into_inner().expect("no job panics"));
+    Ok(taken.map(|one| one.expect("every job was done")).collect())
 }
 
 /// The C face of bitmag.

@@ -10,10 +10,10 @@ use crate::plan::{self, Row};
 use anyhow::{Context, Result, bail, ensure};
 
 /// A function that the program was wired to, as it says itself: `face NAME OBJECT 0xOFFSET 0xADDRESS`.
-struct Wire<'a> {
-    name: &'a str,
-    object: &'a str,
-    offset: u64,
+pub struct Wire<'a> {
+    pub name: &'a str,
+    pub object: &'a str,
+    pub offset: u64,
     address: u64,
 }
 
@@ -33,7 +33,8 @@ impl Wire<'_> {
     }
 }
 
-fn wires(printed: &str) -> Result<Vec<Wire<'_>>> {
+/// What the program said of its functions.
+pub fn wires(printed: &str) -> Result<Vec<Wire<'_>>> {
     let lines = printed.lines().filter_map(|line| line.strip_prefix("face "));
     lines
         .map(|line| {

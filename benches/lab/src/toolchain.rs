@@ -50,7 +50,8 @@ pub fn glibc() -> String {
     version.to_string_lossy().into_owned()
 }
 
-fn line_of(file: &str, key: &str) -> String {
+/// What stands behind the colon of the first line that begins so.
+pub fn line_of(file: &str, key: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
     line.rsplit(':').next().unwrap_or_default().trim().to_string()

@@ -144,11 +144,37 @@ mod chosen {
 #[cfg(feature = "bitmag")]
 mod chosen {
     /// The rows in Rust run on the Rust face.
+    #[cfg(not(feature = "linked"))]
     #[global_allocator]
     static GLOBAL: bitmag::Bitmag =
         bitmag::Bitmag::with(bitmag::Config::new().backend(bitmag::Backend::Avx2));
-
+    #[cfg(not(feature = "linked"))]
     pub use crate::loaded::c_face as face;
+
+    /// In the timed runs it is what a user of the crate has.
+    #[cfg(feature = "linked")]
+    #[global_allocator]
+    static GLOBAL: bitmag::Bitmag = bitmag::Bitmag::new();
+    /// The functions that this program has under C's names.
+    #[cfg(feature = "linked")]
+    #[allow(clippy::missing_transmute_annotations, reason = "the fields of `Face` say the types")]
+    pub fn face() -> super::Face {
+        use bitmag_lab_linked::entry;
+        // SAFETY: a block's pointer is a pointer, whatever it points to.
+        unsafe {
+            super::Face {
+                malloc: std::mem::transmute::<*const (), _>(entry::malloc as *const ()),
+                free: std::mem::transmute::<*const (), _>(entry::free as *const ()),
+                free_sized: std::mem::transmute::<*const (), _>(entry::free_sized as *const ()),
+                calloc: std::mem::transmute::<*const (), _>(entry::calloc as *const ()),
+                realloc: std::mem::transmute::<*const (), _>(entry::realloc as *const ()),
+                aligned_alloc: std::mem::transmute::<*const (), _>(
+                    entry::aligned_alloc as *const (),
+                ),
+                enter: super::no_entry,
+            }
+        }
+    }
 
     /// Whether the program's own blocks are bitmag's. Its hits are inlined, so that no profile shows whose they were.
     pub fn serves() -> bool {
@@ -180,9 +206,75 @@ mod chosen {
 
 pub use chosen::face;
 
+/// What a thread calls last, where its allocator has to be told.
+pub fn leave() {
+    #[cfg(feature = "rpmalloc")]
+    {
+        unsafe extern "C" {
+            fn rpmalloc_thread_finalize(release_caches: i32);
+        }
+        // SAFETY: the thread's own heap; what it frees later goes to a new one.
+        unsafe { rpmalloc_thread_finalize(1) };
+    }
+}
+
+/// Gives back to the system what can be given back: `malloc_trim`, or what the allocator has in its place; some have nothing.
+pub fn trim() {
+    #[cfg(feature = "bitmag")]
+    bitmag::purge();
+    #[cfg(any(feature = "mimalloc2", feature = "mimalloc3"))]
+    {
+        unsafe extern "C" {
+            fn mi_collect(force: bool);
+        }
+        // SAFETY: no precondition.
+        unsafe { mi_collect(true) };
+    }
+    #[cfg(feature = "jemalloc")]
+    {
+        unsafe extern "C" {
+            fn _rjem_mallctl(
+                name: *const std::ffi::c_char,
+                old: *mut u8,
+                old_length: *mut usize,
+                new: *mut u8,
+                new_length: usize,
+            ) -> i32;
+        }
+        use std::ptr::null_mut;
+        for name in [c"thread.tcache.flush", c"arena.4096.purge"] {
+            // SAFETY: commands without arguments; 4096 stands for all arenas.
+            let failed =
+                unsafe { _rjem_mallctl(name.as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
+            assert_eq!(failed, 0, "jemalloc has no {name:?}");
+        }
+    }
+    #[cfg(feature = "tcmalloc")]
+    {
+        #[allow(non_snake_case, reason = "its own name")]
+        unsafe extern "C" {
+            fn MallocExtension_ReleaseFreeMemory();
+        }
+        // SAFETY: no precondition.
+        unsafe { MallocExtension_ReleaseFreeMemory() };
+    }
+    #[cfg(not(any(
+        feature = "bitmag",
+        feature = "mimalloc2",
+        feature = "mimalloc3",
+        feature = "jemalloc",
+        feature = "snmalloc",
+        feature = "rpmalloc",
+        feature = "tcmalloc"
+    )))]
+    // SAFETY: no precondition.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What the lab holds against the profile: each function by name, with the object that it lies in, its offset there, and its address.
-pub fn declare() {
-    let face = face();
+pub fn declare(face: Face) {
     let functions = [
         ("malloc", face.malloc as *const ()),
         ("free", face.free as *const ()),
@@ -205,6 +297,13 @@ pub fn declare() {
         let object = std::fs::canonicalize(object.to_string_lossy().as_ref()).expect("an object");
         let (object, address) = (object.display(), function.addr());
         println!("face {name} {object} {:#x} {address:#x}", address - base.addr());
+    }
+    #[cfg(any(feature = "mimalloc2", feature = "mimalloc3"))]
+    {
+        unsafe extern "C" {
+            safe fn mi_version() -> i32;
+        }
+        println!("version {}", mi_version());
     }
     #[cfg(feature = "bitmag")]
     if chosen::serves() {

@@ -1,4 +1,5 @@
-//! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH real|nothing|miswired KEPT`, under callgrind.
+//! One allocator and what it runs: the rows of the instruction counts (`bitmag-lab-peer ROW LENGTH real|nothing|miswired KEPT`, under
+//! callgrind) and the workloads (`bitmag-lab-peer work NAME PERCENT`, `bitmag-lab-peer list`, and `miswired` for the proof of the proof).
 //! Which allocator it is was chosen when it was built (one feature of this package; none means the system's). It says which functions it
 //! is wired to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
 //! while the program claims its own: the lab has to notice.
@@ -7,6 +8,9 @@ mod allocator;
 #[allow(missing_docs, dead_code, reason = "shared with benches/instructions.rs")]
 #[path = "../../../instructions/loaded.rs"]
 mod loaded;
+#[allow(missing_docs, dead_code, reason = "the lab reads what a program writes")]
+#[path = "../result.rs"]
+mod result;
 #[allow(missing_docs, dead_code, reason = "as above")]
 #[path = "../../../instructions/rows.rs"]
 mod rows;
@@ -16,6 +20,7 @@ mod rust_calls;
 #[allow(missing_docs, reason = "as above")]
 #[path = "../../../instructions/rust_rows.rs"]
 mod rust_rows;
+mod workloads;
 
 /// What callgrind counts of a row that only Rust can run.
 #[unsafe(no_mangle)]
@@ -27,11 +32,17 @@ fn bitmag_lab_counted(body: fn(usize), count: usize) {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().expect("a row");
+    match &*name {
+        "list" => return list(),
+        "work" => return work(arguments),
+        "miswired" => return allocator::declare(miswired()),
+        _ => {}
+    }
     let count = arguments.next().and_then(|count| count.parse().ok()).expect("a length");
     let mode = arguments.next().expect("a mode");
     let kept = arguments.next().and_then(|kept| kept.parse().ok()).expect("how many stay");
-    allocator::declare();
     let real = allocator::face();
+    allocator::declare(real);
     keep(real, kept);
     let in_rust = rust_rows::row(&name).inspect(|_| rust_rows::warm());
     let in_rust =
@@ -52,6 +63,21 @@ fn main() {
         state.run()
     }
     std::process::exit(0); // threads of the remote rows stay parked
+}
+
+/// Every workload, as JSON.
+fn list() {
+    println!("{}", serde_json::to_string(&workloads::all()).expect("a list"));
+}
+
+/// Runs a workload and says what it gave, as one line of JSON.
+fn work(mut arguments: impl Iterator<Item = String>) {
+    let name = arguments.next().expect("a workload");
+    let percent = arguments.next().and_then(|percent| percent.parse().ok()).expect("a scale");
+    let face = allocator::face();
+    allocator::declare(face);
+    let outcome = workloads::run(&name, face, percent).expect("a workload of that name");
+    println!("{}", serde_json::to_string(&outcome).expect("an outcome"));
 }
 
 /// So many blocks of every size stay, as in any program that does anything: where the only block of its size comes and goes, some

@@ -12,11 +12,11 @@ mod sample;
 mod sweeps;
 mod tables;
 
-pub use compare::{compare, fail_above};
+use compare::{compare, fail_above};
 
 use crate::result::Run;
-use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
 
 /// Writes `report.md` and `report.html` into the folder.
 pub fn write_all(run: &Run, folder: &Path) -> Result<()> {
@@ -34,37 +34,17 @@ pub fn read(file: &Path) -> Result<Run> {
     serde_json::from_slice(&text).with_context(|| format!("{} is no run", file.display()))
 }
 
-/// The repository.
-pub fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    root.expect("the lab lies two folders below the root").into()
+/// Prints how a run stands to an older one; an error where bitmag takes more than `limit` percent more time.
+pub fn compare_files(old: &Path, new: &Path, limit: Option<f64>) -> Result<()> {
+    let (old, new) = (read(old)?, read(new)?);
+    ensure!(old.format == new.format, "the two files have different layouts");
+    print!("{}", compare(&old, &new));
+    limit.map_or(Ok(()), |percent| fail_above(&old, &new, percent))
 }
 
-/// The subcommands that measure nothing: `report FILE`, `compare OLD NEW [--fail-above PERCENT]`, `readme FILE`.
-pub fn command(arguments: &[&str]) -> Result<()> {
-    match arguments {
-        ["report", file] => {
-            let file = Path::new(file);
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            write_all(&read(file)?, folder.unwrap_or(Path::new(".")))
-        }
-        ["compare", old, new, limit @ ..] => {
-            let (old, new) = (read(Path::new(old))?, read(Path::new(new))?);
-            ensure!(old.format == new.format, "the two files have different layouts");
-            print!("{}", compare(&old, &new));
-            match limit {
-                [] => Ok(()),
-                ["--fail-above", percent] => fail_above(&old, &new, percent.parse()?),
-                _ => bail!("usage: bitmag-lab compare OLD.json NEW.json [--fail-above PERCENT]"),
-            }
-        }
-        ["readme", file] => {
-            let page = root().join("README.md");
-            let text = std::fs::read_to_string(&page)?;
-            Ok(std::fs::write(page, readme::rewrite(&text, &read(Path::new(file))?)?)?)
-        }
-        _ => bail!(
-            "usage: bitmag-lab report FILE.json | compare OLD.json NEW.json | readme FILE.json"
-        ),
-    }
+/// Writes the README's figures anew from a run's file.
+pub fn rewrite_readme(root: &Path, file: &Path) -> Result<()> {
+    let page = root.join("README.md");
+    let text = std::fs::read_to_string(&page)?;
+    Ok(std::fs::write(page, readme::rewrite(&text, &read(file)?)?)?)
 }

@@ -208,7 +208,7 @@ fn the_sample_is_written_as_reports() {
     std::fs::write(&json, serde_json::to_string(&run()).unwrap()).unwrap();
     let _ = std::fs::remove_file(folder.join("report.html"));
     let _ = std::fs::remove_file(folder.join("report.md"));
-    super::command(&["report", json.to_str().unwrap()]).unwrap();
+    super::write_all(&super::read(&json).unwrap(), json.parent().unwrap()).unwrap();
     let written = |name| std::fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(written("report.md"), super::markdown::render(&run()));
     assert_eq!(written("report.html"), super::html::render(&run()));
