@@ -4,6 +4,7 @@
 //! of the process's first slow call are kept; later ones are ignored.
 
 use crate::bitset::Backend;
+use crate::trace::{Recorder, record};
 
 /// What to do with a pointer that is not ours, when one is passed to the C face's `free`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub(crate) background: u32,
     /// Set by the C face: it may register a pthread key, because its library is never unloaded.
     pub(crate) c_face: bool,
+    /// Set by the C face: who writes a trace. Once the settings hold, whoever does so.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Config {
@@ -59,6 +62,7 @@ impl Config {
             purge_floor: 16 << 20,
             background: 0,
             c_face: false,
+            recorder: None,
         }
     }
 
@@ -146,6 +150,7 @@ impl Config {
     #[must_use]
     pub const fn c_face(mut self) -> Self {
         self.c_face = true;
+        self.recorder = Some(record);
         self
     }
 }

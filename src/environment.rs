@@ -8,6 +8,7 @@ use crate::bitset::Backend;
 use crate::config::{Config, Foreign};
 use crate::misuse::write_line;
 use crate::os;
+use crate::trace::{Event, Recorder};
 
 /// Longest path that `BITMAG_STATS` can hold, its NUL included.
 const PATH_BYTES: usize = 512;
@@ -27,12 +28,13 @@ pub(crate) enum StatsTarget {
 /// Overrides `config` with what the environment says; returns where statistics go.
 pub(crate) fn read(config: &mut Config) -> StatsTarget {
     let mut stats = StatsTarget::None;
+    let recorder = config.recorder.take();
     if os::is_privileged() {
         return stats;
     }
     let mut variables = os::environment();
     if variables.is_null() {
-        from_kernel(config, &mut stats);
+        from_kernel(config, recorder, &mut stats);
         return stats;
     }
     loop {
@@ -44,7 +46,7 @@ pub(crate) fn read(config: &mut Config) -> StatsTarget {
         }
         // SAFETY: as above; each string ends with NUL.
         let bytes = unsafe { core::ffi::CStr::from_ptr(variable.cast()) }.to_bytes();
-        apply(bytes, config, &mut stats);
+        apply(bytes, config, recorder, &mut stats);
         // SAFETY: not the terminator, so there is another entry.
         variables = unsafe { variables.add(1) };
     }
@@ -72,7 +74,7 @@ pub(crate) fn asks_for_background() -> bool {
 }
 
 /// Reads the kernel's copy piece by piece; variables longer than a piece are passed over.
-fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
+fn from_kernel(config: &mut Config, recorder: Option<Recorder>, stats: &mut StatsTarget) {
     let Ok(file) = os::open(c"/proc/self/environ".as_ptr().cast(), false) else { return };
     let mut piece = [0u8; 1024];
     let mut kept = 0;
@@ -84,7 +86,7 @@ fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
         while let Some(rest) = piece.get(start..filled) {
             let Some(end) = rest.iter().position(|byte| *byte == 0) else { break };
             if !skipping {
-                apply(&rest[..end], config, stats);
+                apply(&rest[..end], config, recorder, stats);
             }
             skipping = false;
             start += end + 1;
@@ -99,7 +101,12 @@ fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
     os::close(file);
 }
 
-fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
+fn apply(
+    variable: &[u8],
+    config: &mut Config,
+    recorder: Option<Recorder>,
+    stats: &mut StatsTarget,
+) {
     let Some(rest) = variable.strip_prefix(b"BITMAG_") else { return };
     let Some(equals) = rest.iter().position(|byte| *byte == b'=') else { return };
     let (name, value) = (&rest[..equals], &rest[equals + 1..]);
@@ -144,6 +151,18 @@ fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
                 set(stats, StatsTarget::Path(bytes))
             }
             _ => false,
+        },
+        b"TRACE" => match (value, recorder) {
+            (b"0" | b"", _) => true,
+            (_, None) => false,
+            (path, Some(recorder)) => {
+                // Once; a path that cannot be opened is named by the recorder.
+                if config.recorder.is_none() && recorder(Event::Start(path)) {
+                    config.recorder = Some(recorder);
+                    config.check = true;
+                }
+                true
+            }
         },
         _ => return, // a name that another version may know
     };

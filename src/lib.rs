@@ -72,6 +72,7 @@ mod stats;
 mod stepped;
 mod sync;
 mod thread;
+mod trace;
 
 #[doc(hidden)]
 pub mod c_face;

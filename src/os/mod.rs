@@ -4,6 +4,7 @@
 //! program left it. Everything above this module speaks of addresses and byte counts only.
 
 pub(crate) mod advise;
+pub(crate) mod file;
 mod syscall;
 
 use crate::sync::{AtomicUsize, Ordering};
