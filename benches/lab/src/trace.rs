@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 /// What a call did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
 pub enum Kind {
     /// A block of so many bytes was allocated.
-    Allocate,
+    Allocate = 0,
     /// The same, zeroed.
     AllocateZeroed,
     /// The block has another size now.

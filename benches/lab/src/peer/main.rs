@@ -1,12 +1,16 @@
 //! One allocator and the rows that it runs: `bitmag-lab-peer ROW LENGTH real|nothing|miswired KEPT`, under callgrind.
 //! Which allocator it is was chosen when it was built (one feature of this package; none means the system's). It says which functions it
-//! is wired to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
+//! is wired to. `bitmag-lab-peer replay TRACE` replays a packed trace instead and prints what it came to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
 //! while the program claims its own: the lab has to notice.
 
 mod allocator;
 #[allow(missing_docs, dead_code, reason = "shared with benches/instructions.rs")]
 #[path = "../../../instructions/loaded.rs"]
 mod loaded;
+#[allow(missing_docs, reason = "shared with bitmag-lab-trace")]
+#[path = "../packed.rs"]
+mod packed;
+mod replay;
 #[allow(missing_docs, dead_code, reason = "as above")]
 #[path = "../../../instructions/rows.rs"]
 mod rows;
@@ -16,6 +20,9 @@ mod rust_calls;
 #[allow(missing_docs, reason = "as above")]
 #[path = "../../../instructions/rust_rows.rs"]
 mod rust_rows;
+#[allow(missing_docs, dead_code, reason = "shared with bitmag-lab-trace and bitmag's own tests")]
+#[path = "../trace.rs"]
+mod trace;
 
 /// What callgrind counts of a row that only Rust can run.
 #[unsafe(no_mangle)]
@@ -27,6 +34,13 @@ fn bitmag_lab_counted(body: fn(usize), count: usize) {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().expect("a row");
+    if name == "replay" {
+        let path = arguments.next().expect("a trace");
+        allocator::declare();
+        let outcome = replay::replay(allocator::face(), path.as_ref());
+        let outcome = outcome.unwrap_or_else(|why| panic!("{path}: {why}"));
+        return println!("{}", serde_json::to_string(&outcome).expect("numbers"));
+    }
     let count = arguments.next().and_then(|count| count.parse().ok()).expect("a length");
     let mode = arguments.next().expect("a mode");
     let kept = arguments.next().and_then(|kept| kept.parse().ok()).expect("how many stay");
