@@ -5,7 +5,7 @@
 
 use crate::background::PERIOD_MS;
 use crate::bitset::Backend;
-use crate::config::{Config, Foreign};
+use crate::config::{Config, Foreign, HugePages};
 use crate::misuse::write_line;
 use crate::os;
 use crate::trace::{Event, Recorder};
@@ -133,9 +133,16 @@ fn apply(
             b"never" => set(&mut config.purge_share, Config::NEVER),
             _ => number(value).is_some_and(|percent| set(&mut config.purge_share, percent)),
         },
-        b"PURGE_FLOOR" => number(value)
-            .and_then(|kib| (kib as usize).checked_mul(1024))
-            .is_some_and(|bytes| set(&mut config.purge_floor, bytes)),
+        b"PURGE_FLOOR" => kibibytes(value, &mut config.purge_floor),
+        b"HUGE_PAGES" => match value {
+            b"never" => set(&mut config.huge_pages, HugePages::Never),
+            b"auto" => set(&mut config.huge_pages, HugePages::Auto),
+            b"always" => set(&mut config.huge_pages, HugePages::Always),
+            _ => false,
+        },
+        b"POPULATE" => kibibytes(value, &mut config.populate),
+        b"RESERVE" => kibibytes(value, &mut config.reserve),
+        b"SOFT_LIMIT" => kibibytes(value, &mut config.soft_limit),
         b"BACKGROUND" => match (value, number(value)) {
             (b"", _) | (_, Some(0)) => set(&mut config.background, 0),
             (_, Some(1)) => set(&mut config.background, PERIOD_MS),
@@ -179,6 +186,13 @@ fn number(value: &[u8]) -> Option<u32> {
     value.iter().try_fold(0, |sum, digit| {
         digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
     })
+}
+
+/// Sets a number of bytes that is given in KiB.
+fn kibibytes(value: &[u8], bytes: &mut usize) -> bool {
+    number(value)
+        .and_then(|kib| (kib as usize).checked_mul(1024))
+        .is_some_and(|number| set(bytes, number))
 }
 
 fn set<T>(place: &mut T, value: T) -> bool {

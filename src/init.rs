@@ -5,7 +5,7 @@
 //! handlers, the exit handler): such calls are served in single-block mode, and so is any other
 //! thread until it is done.
 
-use crate::arena::{purge, tables, window};
+use crate::arena::{policy, purge, tables, window};
 use crate::background;
 use crate::bitset;
 use crate::check;
@@ -116,6 +116,7 @@ fn start(config: &Config) -> bool {
         check::turn_on();
     }
     purge::configure(&config);
+    policy::configure(&config);
     background::configure(config.background, !config.c_face);
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
@@ -131,6 +132,9 @@ fn start(config: &Config) -> bool {
     STATE.store(READY, Ordering::Release);
     OPEN.store(config.recorder.is_none(), Ordering::Release);
     complete(&config, !matches!(stats, StatsTarget::None));
+    if let Some((prewarm, wanted)) = config.prewarm {
+        prewarm(wanted);
+    }
     true
 }
 

@@ -98,6 +98,11 @@ pub(crate) fn small_pages(address: usize, len: usize) {
     call(libc::SYS_madvise as usize, [address, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]);
 }
 
+/// Asks for huge pages in a range that stays as a whole. Failure is harmless.
+pub(crate) fn huge_pages(address: usize, len: usize) {
+    call(libc::SYS_madvise as usize, [address, len, libc::MADV_HUGEPAGE as usize, 0, 0, 0]);
+}
+
 /// Resizes a mapping where it stands.
 pub(crate) fn resize(address: *mut u8, old: usize, new: usize) -> Result<(), Errno> {
     check(call(libc::SYS_mremap as usize, [address as usize, old, new, 0, 0, 0])).map(drop)
