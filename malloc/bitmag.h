@@ -17,7 +17,7 @@
  *   BITMAG_PURGE_FLOOR=KIB                      and how much in any case
  *   BITMAG_BACKGROUND=1 | MILLISECONDS          a thread gives memory back while the program is idle
  *   BITMAG_SOFT_LIMIT=KIB                       from which on next to nothing may stay free
- *   BITMAG_HUGE_PAGES=never | auto | always     for blocks of 2 MiB and more
+ *   BITMAG_HUGE_PAGES=never | auto | always     for blocks of more than 2 MiB
  *   BITMAG_POPULATE=KIB                         fresh memory is made resident in steps of this size
  *   BITMAG_RESERVE=KIB                          address space taken at the start
  *   BITMAG_BACKEND=scalar | avx2 | avx512 | neon

@@ -22,7 +22,7 @@ pub enum Foreign {
 
 /// Where huge pages (2 MiB) are asked for.
 ///
-/// Blocks of less than 2 MiB never get any from bitmag: a huge page that is purged in part is filled up again by the system a
+/// Blocks of up to 2 MiB never get any from bitmag: a huge page that is purged in part is filled up again by the system a
 /// while later, and one that holds a few small blocks is resident as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
@@ -33,7 +33,7 @@ pub enum HugePages {
     /// Nowhere, except that blocks of more than 256 MiB, which have a mapping of their own, get what the system gives by default.
     #[default]
     Auto,
-    /// In blocks of 2 MiB and more, before they are touched for the first time. Such a block is resident in steps of 2 MiB.
+    /// In blocks of more than 2 MiB, before they are touched for the first time. Such a block is resident in steps of 2 MiB.
     Always,
 }
 

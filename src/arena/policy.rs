@@ -9,7 +9,8 @@ use crate::layout::UNIT_SHIFT;
 use crate::os;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
-/// Bytes in a huge page, on both architectures with pages of 4 KiB.
+/// Bytes in a huge page, on both architectures with pages of 4 KiB. Only larger blocks get any, which is more than a thread keeps
+/// (`kept.rs`): what it gives back was never advised.
 const HUGE: usize = 2 << 20;
 
 /// `HugePages` as a number.
@@ -77,7 +78,7 @@ fn whole(address: usize, len: usize) -> Option<(usize, usize)> {
 
 /// Before a large block in the window is touched.
 pub(super) fn span_begins(address: usize, len: usize) {
-    if len >= HUGE
+    if len > HUGE
         && is(HugePages::Always)
         && let Some((start, len)) = whole(address, len)
     {
@@ -87,7 +88,7 @@ pub(super) fn span_begins(address: usize, len: usize) {
 
 /// Before the units of a large block can be somebody else's: small pages again, which a purge can return one by one.
 pub(super) fn span_ends(address: usize, len: usize) {
-    if len >= HUGE
+    if len > HUGE
         && is(HugePages::Always)
         && let Some((start, len)) = whole(address, len)
     {
@@ -103,6 +104,8 @@ pub(super) fn mapping_begins(address: usize, len: usize) {
         os::huge_pages(address, len);
     }
 }
+
+const _: () = assert!(super::kept::KEPT_BYTES <= HUGE);
 
 #[cfg(test)]
 mod tests {

@@ -178,7 +178,6 @@ pub(super) fn give_back(unit: u32, len: u32) {
     // SAFETY: as in `revive`.
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
-    policy::span_ends(window::address_of(unit), (len as usize) << UNIT_SHIFT);
     units::release(unit, len as usize);
 }
 
