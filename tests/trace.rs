@@ -93,6 +93,22 @@ fn threads() -> Result<(), String> {
     Ok(())
 }
 
+/// Eight threads after the same few blocks: whoever is stopped between giving one up and saying so is overtaken by its next owner.
+fn contends() -> Result<(), String> {
+    let workers: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(|| {
+                for _ in 0..50_000 {
+                    // SAFETY: a block of this thread's.
+                    unsafe { libc::free(malloc(MARK)) };
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().expect("it ended well"));
+    Ok(())
+}
+
 fn forks() -> Result<(), String> {
     // SAFETY: blocks are freed once in each process; the child ends without running the parent's handlers.
     unsafe {
@@ -144,6 +160,7 @@ fn wanders() -> Result<(), String> {
 const SCENARIOS: &[Scenario] = &[
     ("calls", calls),
     ("threads", threads),
+    ("contends", contends),
     ("forks", forks),
     ("crashes", crashes),
     ("wanders", wanders),
@@ -256,6 +273,15 @@ fn several_threads() -> Tested {
     Ok(Verdict::Holds)
 }
 
+/// The order of the record is one in which the calls may have happened.
+fn an_order() -> Tested {
+    let (ended, trace) = recorded("contends")?;
+    clean(&ended)?;
+    let count = of_size(&trace, Kind::Allocate, MARK).count();
+    ensure!(count == 400_000, "{count} blocks");
+    Ok(Verdict::Holds)
+}
+
 fn a_fork() -> Tested {
     let (ended, trace) = recorded("forks")?;
     clean(&ended)?;
@@ -322,6 +348,7 @@ fn tests() -> Vec<Trial> {
     vec![
         native_test("trace::sizes_and_kinds", sizes_and_kinds),
         native_test("trace::several_threads", several_threads),
+        native_test("trace::an_order", an_order),
         native_test("trace::a_fork", a_fork),
         native_test("trace::a_crash", a_crash),
         native_test("trace::descriptors_and_folder", descriptors_and_folder),
