@@ -11,10 +11,15 @@
  * Environment, read once before the first allocation, ignored in set-user-id programs:
  *   BITMAG_STATS=1 | PATH       statistics at exit, on stderr or into PATH (%p: process id)
  *   BITMAG_CHECK=1              every misuse is found at once, at the price of speed
+ *   BITMAG_TRACE=PATH           every call goes into a new file, to be replayed (%p: process id)
  *   BITMAG_FOREIGN=abort | forward | ignore     what happens to a pointer that is not ours
  *   BITMAG_PURGE_SHARE=PERCENT | never          how much may stay free and resident beside what is in use
  *   BITMAG_PURGE_FLOOR=KIB                      and how much in any case
  *   BITMAG_BACKGROUND=1 | MILLISECONDS          a thread gives memory back while the program is idle
+ *   BITMAG_SOFT_LIMIT=KIB                       from which on next to nothing may stay free
+ *   BITMAG_HUGE_PAGES=never | auto | always     for blocks of more than 2 MiB
+ *   BITMAG_POPULATE=KIB                         fresh memory is made resident in steps of this size
+ *   BITMAG_RESERVE=KIB                          address space taken at the start
  *   BITMAG_BACKEND=scalar | avx2 | avx512 | neon
  */
 #ifndef BITMAG_H

@@ -16,6 +16,7 @@ use crate::single;
 use crate::size_class::{Class, MEDIUM_MAX, SMALL_CLASSES, round};
 use crate::sync::{Ordering, compiler_fence};
 use crate::thread;
+use crate::trace::Event;
 use core::ptr;
 
 /// Runs `f` with the calling thread's block if its magazines may be used, BUSY meanwhile.
@@ -51,8 +52,8 @@ fn allocate_class(class: Class) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub(crate) fn allocate(size: usize, align: usize, config: &Config) -> *mut u8 {
-    if !init::ensure(config) {
-        return ptr::null_mut();
+    if !init::is_open() {
+        return allocate_closed(size, align, config);
     }
     match Class::of(round(size, align)) {
         Some(class) => allocate_class(class),
@@ -60,12 +61,42 @@ pub(crate) fn allocate(size: usize, align: usize, config: &Config) -> *mut u8 {
     }
 }
 
+/// `allocate` by the process's first call, by those that come while it is on its way, and where every
+/// call is recorded.
+#[cold]
+#[inline(never)]
+fn allocate_closed(size: usize, align: usize, config: &Config) -> *mut u8 {
+    if !init::ensure(config) {
+        return ptr::null_mut();
+    }
+    let block = allocate_unrecorded(size, align, false);
+    record_allocation(block, size, align, false);
+    block
+}
+
+/// Allocates once allocation works. Nobody is told of it.
+pub(crate) fn allocate_unrecorded(size: usize, align: usize, zero: bool) -> *mut u8 {
+    match Class::of(round(size, align)) {
+        Some(class) => allocate_class(class),
+        None => allocate_large(size, align, zero),
+    }
+}
+
+/// Tells whoever records calls of a block that was handed out.
+fn record_allocation(block: *mut u8, size: usize, align: usize, zeroed: bool) {
+    if !block.is_null()
+        && let Some(recorder) = init::recorder()
+    {
+        recorder(Event::Allocated { block, size, align, zeroed });
+    }
+}
+
 /// The same for zeroed memory; for large blocks, memory known to be zero is not touched.
 #[cold]
 #[inline(never)]
 pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mut u8 {
-    if !init::ensure(config) {
-        return ptr::null_mut();
+    if !init::is_open() {
+        return allocate_zeroed_closed(size, align, config);
     }
     match Class::of(round(size, align)) {
         Some(class) => {
@@ -78,6 +109,22 @@ pub(crate) fn allocate_zeroed(size: usize, align: usize, config: &Config) -> *mu
         }
         None => allocate_large(size, align, true),
     }
+}
+
+/// `allocate_closed` for zeroed memory.
+#[cold]
+#[inline(never)]
+fn allocate_zeroed_closed(size: usize, align: usize, config: &Config) -> *mut u8 {
+    if !init::ensure(config) {
+        return ptr::null_mut();
+    }
+    let block = allocate_unrecorded(size, align, true);
+    if !block.is_null() && Class::of(round(size, align)).is_some() {
+        // SAFETY: a fresh block of at least `size` bytes.
+        unsafe { ptr::write_bytes(block, 0, size) };
+    }
+    record_allocation(block, size, align, true);
+    block
 }
 
 fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
@@ -155,6 +202,9 @@ fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     let pointer = block as usize;
     let wrong = |fault| Misuse { fault, pointer };
     let Some(unit) = window::unit_of(pointer) else {
+        if check::is_on() && direct::sizes(block).is_some() {
+            check::dying(block);
+        }
         return if direct::free(block) { Ok(()) } else { Err(wrong(Fault::Foreign)) };
     };
     // SAFETY: `unit_of` gives units below the bound.

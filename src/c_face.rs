@@ -2,6 +2,7 @@
 //!
 //! The package `bitmag-malloc` gives these functions their C names and semantics.
 
+use crate::arena::{direct, window};
 use crate::batch;
 use crate::block;
 use crate::burst;
@@ -10,6 +11,7 @@ use crate::hit;
 use crate::init;
 use crate::misuse::{Fault, Misuse, report};
 use crate::size_class::{Class, MEDIUM_MAX, MIN_ALIGN, round};
+use crate::trace::Event;
 use core::alloc::Layout;
 use core::ptr;
 
@@ -66,10 +68,29 @@ fn ours(outcome: Result<(), Misuse>) -> Result<(), NotOurs> {
 pub unsafe fn allocate(size: usize, align: usize) -> *mut u8 {
     let rounded = round(size, align);
     if Class::of(rounded).is_some() {
-        // SAFETY: CONFIG is a static.
-        return unsafe { hit::alloc(rounded, &raw const CONFIG) };
+        return take(size, align, rounded);
     }
     block::allocate(size, align, &CONFIG)
+}
+
+/// A block of the class of `rounded`, which is what `size` and `align` come to; NULL if there is no memory.
+///
+/// What was asked for is lost on the way through the hit: where calls are recorded it is not tried.
+#[inline(always)]
+fn take(size: usize, align: usize, rounded: usize) -> *mut u8 {
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let block = hit::try_alloc(rounded);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    if init::is_open() {
+        // SAFETY: CONFIG is a static.
+        unsafe { hit::alloc(rounded, &raw const CONFIG) }
+    } else {
+        block::allocate(size, align, &CONFIG)
+    }
 }
 
 /// The hit of `allocate` alone, for targets without an assembly entry: NULL if there is none.
@@ -86,9 +107,8 @@ pub fn try_allocate(size: usize) -> *mut u8 {
 #[inline]
 pub unsafe fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
     let rounded = round(size, align);
-    if Class::of(rounded).is_some() {
-        // SAFETY: CONFIG is a static.
-        let block = unsafe { hit::alloc(rounded, &raw const CONFIG) };
+    if Class::of(rounded).is_some() && init::is_open() {
+        let block = take(size, align, rounded);
         if !block.is_null() {
             // SAFETY: a fresh block of at least `size` bytes.
             unsafe { ptr::write_bytes(block, 0, size) };
@@ -103,8 +123,9 @@ pub unsafe fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
 /// # Safety
 /// `block` is not NULL and, if it is ours, owned by the caller; `new_size` is above 0.
 pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, NotOurs> {
-    if !init::ensure(&CONFIG) {
-        return Err(NotOurs);
+    if !init::is_open() {
+        // SAFETY: the caller's contract.
+        return unsafe { reallocate_closed(block, new_size) };
     }
     if let Some(class) = block::class_at(block) {
         // SAFETY: the caller's contract; a block of that class starts there.
@@ -141,6 +162,50 @@ pub unsafe fn reallocate(block: *mut u8, new_size: usize) -> Result<*mut u8, Not
         }
         Ok(moved)
     }
+}
+
+/// `reallocate` before allocation works, and where every call is recorded.
+///
+/// # Safety
+/// As for `reallocate`.
+#[cold]
+#[inline(never)]
+unsafe fn reallocate_closed(block: *mut u8, new_size: usize) -> Result<*mut u8, NotOurs> {
+    if !init::ensure(&CONFIG) {
+        return Err(NotOurs);
+    }
+    let record = |moved: *mut u8| {
+        if let Some(recorder) = init::recorder() {
+            recorder(Event::Reallocated { from: block, block: moved, size: new_size });
+        }
+        moved
+    };
+    let (usable, large) = match block::usable(block) {
+        Ok(found) => found,
+        Err(misuse) => return ours(Err(misuse)).map(|()| block),
+    };
+    // A mapping of its own would be moved in one step, with nothing between the old place's end and
+    // the new one's begin where the call could be recorded: it is copied.
+    let stays = if large && window::unit_of(block as usize).is_none() {
+        Class::of(new_size).is_none() && direct::resize_within(block, new_size)
+    } else {
+        match block::resize_in_place(block, new_size, MIN_ALIGN, large, usable) {
+            Ok(same) => same.is_some(),
+            Err(misuse) => report(misuse),
+        }
+    };
+    if stays {
+        return Ok(record(block));
+    }
+    let moved = block::allocate_unrecorded(new_size, MIN_ALIGN, false);
+    if !moved.is_null() {
+        // SAFETY: the new block has room for what is copied; the old one is the caller's.
+        unsafe { ptr::copy_nonoverlapping(block, moved, usable.min(new_size)) };
+        record(moved);
+        // Recorded as what belongs to it.
+        ours(block::free(block))?;
+    }
+    Ok(moved)
 }
 
 /// Resizes a block of `class`: nothing but a pop, a copy and a push where both hit.

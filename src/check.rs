@@ -6,8 +6,10 @@
 
 use crate::arena::{tables, window};
 use crate::hit::window;
+use crate::init;
 use crate::misuse::Fault;
 use crate::sync::{AtomicBool, Ordering};
+use crate::trace::Event;
 
 static ON: AtomicBool = AtomicBool::new(false);
 
@@ -47,7 +49,18 @@ pub(crate) fn dies(block: *mut u8) -> Result<(), Fault> {
     let Some(offset) = offset(block) else { return Ok(()) };
     // SAFETY: checked mode, and inside the window.
     let (word, bit) = unsafe { tables::live_bit(offset) };
-    if word.fetch_and(!bit, Ordering::Relaxed) & bit == 0 { Err(Fault::DoubleFree) } else { Ok(()) }
+    if word.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
+        return Err(Fault::DoubleFree);
+    }
+    dying(block);
+    Ok(())
+}
+
+/// Tells whoever records calls that a block is about to be given up. In checked mode only.
+pub(crate) fn dying(block: *mut u8) {
+    if let Some(recorder) = init::recorder() {
+        recorder(Event::Freed(block));
+    }
 }
 
 /// Whether a block is live, as far as checked mode knows.

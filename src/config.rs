@@ -4,6 +4,8 @@
 //! of the process's first slow call are kept; later ones are ignored.
 
 use crate::bitset::Backend;
+use crate::trace::{Recorder, record};
+use core::alloc::Layout;
 
 /// What to do with a pointer that is not ours, when one is passed to the C face's `free`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,6 +19,26 @@ pub enum Foreign {
     /// Do nothing: the block leaks.
     Ignore,
 }
+
+/// Where huge pages (2 MiB) are asked for.
+///
+/// Blocks of up to 2 MiB never get any from bitmag: a huge page that is purged in part is filled up again by the system a
+/// while later, and one that holds a few small blocks is resident as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum HugePages {
+    /// Nowhere, whatever the system does by default.
+    Never,
+    /// Nowhere, except that blocks of more than 256 MiB, which have a mapping of their own, get what the system gives by default.
+    #[default]
+    Auto,
+    /// In blocks of more than 2 MiB, before they are touched for the first time. Such a block is resident in steps of 2 MiB.
+    Always,
+}
+
+/// What `Config::prewarm` was given, and what does it.
+pub(crate) type Prewarm = (fn(&[(Layout, usize)]) -> bool, &'static [(Layout, usize)]);
 
 /// Settings of an allocator.
 ///
@@ -36,10 +58,21 @@ pub struct Config {
     pub(crate) purge_share: u32,
     /// Bytes that may stay free and resident whatever is in use.
     pub(crate) purge_floor: usize,
+    pub(crate) huge_pages: HugePages,
+    /// Bytes made resident with each growth, 0: none.
+    pub(crate) populate: usize,
+    /// Bytes of address space taken at the start.
+    pub(crate) reserve: usize,
+    /// Bytes from which on little may stay free, 0: no such limit.
+    pub(crate) soft_limit: usize,
+    /// What is made ready at the start. A function, so that programs that do not ask for it do not have it.
+    pub(crate) prewarm: Option<Prewarm>,
     /// Milliseconds between two rounds of the background thread, 0: there is none.
     pub(crate) background: u32,
     /// Set by the C face: it may register a pthread key, because its library is never unloaded.
     pub(crate) c_face: bool,
+    /// Set by the C face: who writes a trace. Once the settings hold, whoever does so.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Config {
@@ -57,8 +90,14 @@ impl Config {
             backend: None,
             purge_share: 12,
             purge_floor: 16 << 20,
+            huge_pages: HugePages::Auto,
+            populate: 0,
+            reserve: 0,
+            soft_limit: 0,
+            prewarm: None,
             background: 0,
             c_face: false,
+            recorder: None,
         }
     }
 
@@ -108,6 +147,73 @@ impl Config {
         self
     }
 
+    /// Where huge pages are asked for: [`HugePages::Auto`] unless set. `BITMAG_HUGE_PAGES`, `never`, `auto` or `always`.
+    ///
+    /// ```
+    /// use bitmag::{Bitmag, Config, HugePages};
+    /// // A program of large tables that it fills.
+    /// static TABLES: Bitmag = Bitmag::with(Config::new().huge_pages(HugePages::Always));
+    /// ```
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// How many bytes of fresh memory the process makes resident with one system call each time it takes more from the system,
+    /// instead of by a page fault for each page: 0, none, unless set. `BITMAG_POPULATE`, in KiB.
+    ///
+    /// It takes that much at a time then, at least 64 KiB. A page costs about a quarter of what its fault would, but the one
+    /// call that grows pays for all of them (256 KiB: about 60 us), and pages that are never used are resident too.
+    #[must_use]
+    pub const fn populate(mut self, bytes: usize) -> Self {
+        self.populate = bytes;
+        self
+    }
+
+    /// How many bytes of address space are taken at the start in one piece, resident or charged only once they are used: 1 MiB unless
+    /// set, and more as it is needed. `BITMAG_RESERVE`, in KiB.
+    ///
+    /// For programs that map much of their own: nothing of theirs can come to lie in between then. Less is taken where a limit
+    /// (`ulimit -v`) forbids it.
+    #[must_use]
+    pub const fn reserve(mut self, bytes: usize) -> Self {
+        self.reserve = bytes;
+        self
+    }
+
+    /// How many bytes the process may have resident before it keeps next to no free memory: 0, no limit, unless set.
+    /// `BITMAG_SOFT_LIMIT`, in KiB.
+    ///
+    /// Looked at when more memory is taken from the system. From the first time that slabs, large blocks and free memory come to more,
+    /// the [`purge_share`](Config::purge_share) is 0, also if it was [`Config::NEVER`], and the [`purge_floor`](Config::purge_floor)
+    /// at most 1 MiB. Allocation goes on: no call fails because of it.
+    ///
+    /// ```
+    /// use bitmag::{Bitmag, Config};
+    /// // As fast as can be up to 1 GiB, frugal above.
+    /// static A: Bitmag = Bitmag::with(Config::new().purge_share(50).soft_limit(1 << 30));
+    /// ```
+    #[must_use]
+    pub const fn soft_limit(mut self, bytes: usize) -> Self {
+        self.soft_limit = bytes;
+        self
+    }
+
+    /// Makes allocations ready at the process's first call, for the thread that makes it: [`prewarm`](crate::prewarm()) with
+    /// these layouts and counts. Nothing unless set. What there is no memory for is left out.
+    ///
+    /// ```
+    /// use bitmag::{Bitmag, Config};
+    /// use std::alloc::Layout;
+    /// static READY: Bitmag = Bitmag::with(Config::new().prewarm(&[(Layout::new::<[u8; 4096]>(), 64)]));
+    /// ```
+    #[must_use]
+    pub const fn prewarm(mut self, wanted: &'static [(Layout, usize)]) -> Self {
+        self.prewarm = Some((crate::prewarm::prewarm, wanted));
+        self
+    }
+
     /// Has a background thread give memory back that the process does not need, also while the process
     /// makes no call: a round of [`maintain`](crate::maintain) each `period`, at least 10 ms. What a
     /// peak left behind has gone back after about three rounds. Off unless set. `BITMAG_BACKGROUND`.
@@ -146,6 +252,7 @@ impl Config {
     #[must_use]
     pub const fn c_face(mut self) -> Self {
         self.c_face = true;
+        self.recorder = Some(record);
         self
     }
 }

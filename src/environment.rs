@@ -5,9 +5,10 @@
 
 use crate::background::PERIOD_MS;
 use crate::bitset::Backend;
-use crate::config::{Config, Foreign};
+use crate::config::{Config, Foreign, HugePages};
 use crate::misuse::write_line;
 use crate::os;
+use crate::trace::{Event, Recorder};
 
 /// Longest path that `BITMAG_STATS` can hold, its NUL included.
 const PATH_BYTES: usize = 512;
@@ -27,12 +28,13 @@ pub(crate) enum StatsTarget {
 /// Overrides `config` with what the environment says; returns where statistics go.
 pub(crate) fn read(config: &mut Config) -> StatsTarget {
     let mut stats = StatsTarget::None;
+    let recorder = config.recorder.take();
     if os::is_privileged() {
         return stats;
     }
     let mut variables = os::environment();
     if variables.is_null() {
-        from_kernel(config, &mut stats);
+        from_kernel(config, recorder, &mut stats);
         return stats;
     }
     loop {
@@ -44,7 +46,7 @@ pub(crate) fn read(config: &mut Config) -> StatsTarget {
         }
         // SAFETY: as above; each string ends with NUL.
         let bytes = unsafe { core::ffi::CStr::from_ptr(variable.cast()) }.to_bytes();
-        apply(bytes, config, &mut stats);
+        apply(bytes, config, recorder, &mut stats);
         // SAFETY: not the terminator, so there is another entry.
         variables = unsafe { variables.add(1) };
     }
@@ -72,7 +74,7 @@ pub(crate) fn asks_for_background() -> bool {
 }
 
 /// Reads the kernel's copy piece by piece; variables longer than a piece are passed over.
-fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
+fn from_kernel(config: &mut Config, recorder: Option<Recorder>, stats: &mut StatsTarget) {
     let Ok(file) = os::open(c"/proc/self/environ".as_ptr().cast(), false) else { return };
     let mut piece = [0u8; 1024];
     let mut kept = 0;
@@ -84,7 +86,7 @@ fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
         while let Some(rest) = piece.get(start..filled) {
             let Some(end) = rest.iter().position(|byte| *byte == 0) else { break };
             if !skipping {
-                apply(&rest[..end], config, stats);
+                apply(&rest[..end], config, recorder, stats);
             }
             skipping = false;
             start += end + 1;
@@ -99,7 +101,12 @@ fn from_kernel(config: &mut Config, stats: &mut StatsTarget) {
     os::close(file);
 }
 
-fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
+fn apply(
+    variable: &[u8],
+    config: &mut Config,
+    recorder: Option<Recorder>,
+    stats: &mut StatsTarget,
+) {
     let Some(rest) = variable.strip_prefix(b"BITMAG_") else { return };
     let Some(equals) = rest.iter().position(|byte| *byte == b'=') else { return };
     let (name, value) = (&rest[..equals], &rest[equals + 1..]);
@@ -126,9 +133,16 @@ fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
             b"never" => set(&mut config.purge_share, Config::NEVER),
             _ => number(value).is_some_and(|percent| set(&mut config.purge_share, percent)),
         },
-        b"PURGE_FLOOR" => number(value)
-            .and_then(|kib| (kib as usize).checked_mul(1024))
-            .is_some_and(|bytes| set(&mut config.purge_floor, bytes)),
+        b"PURGE_FLOOR" => kibibytes(value, &mut config.purge_floor),
+        b"HUGE_PAGES" => match value {
+            b"never" => set(&mut config.huge_pages, HugePages::Never),
+            b"auto" => set(&mut config.huge_pages, HugePages::Auto),
+            b"always" => set(&mut config.huge_pages, HugePages::Always),
+            _ => false,
+        },
+        b"POPULATE" => kibibytes(value, &mut config.populate),
+        b"RESERVE" => kibibytes(value, &mut config.reserve),
+        b"SOFT_LIMIT" => kibibytes(value, &mut config.soft_limit),
         b"BACKGROUND" => match (value, number(value)) {
             (b"", _) | (_, Some(0)) => set(&mut config.background, 0),
             (_, Some(1)) => set(&mut config.background, PERIOD_MS),
@@ -145,6 +159,18 @@ fn apply(variable: &[u8], config: &mut Config, stats: &mut StatsTarget) {
             }
             _ => false,
         },
+        b"TRACE" => match (value, recorder) {
+            (b"0" | b"", _) => true,
+            (_, None) => false,
+            (path, Some(recorder)) => {
+                // Once; a path that cannot be opened is named by the recorder.
+                if config.recorder.is_none() && recorder(Event::Start(path)) {
+                    config.recorder = Some(recorder);
+                    config.check = true;
+                }
+                true
+            }
+        },
         _ => return, // a name that another version may know
     };
     if !good {
@@ -160,6 +186,13 @@ fn number(value: &[u8]) -> Option<u32> {
     value.iter().try_fold(0, |sum, digit| {
         digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
     })
+}
+
+/// Sets a number of bytes that is given in KiB.
+fn kibibytes(value: &[u8], bytes: &mut usize) -> bool {
+    number(value)
+        .and_then(|kib| (kib as usize).checked_mul(1024))
+        .is_some_and(|number| set(bytes, number))
 }
 
 fn set<T>(place: &mut T, value: T) -> bool {

@@ -59,6 +59,9 @@ pub(crate) unsafe extern "C" fn in_parent() {
 }
 
 pub(crate) unsafe extern "C" fn in_child() {
+    if let Some(recorder) = crate::init::recorder() {
+        recorder(crate::trace::Event::Forked);
+    }
     let tls = hit::tls();
     // SAFETY: this thread's own block.
     let own = unsafe { (*tls).thread };

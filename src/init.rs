@@ -5,7 +5,7 @@
 //! handlers, the exit handler): such calls are served in single-block mode, and so is any other
 //! thread until it is done.
 
-use crate::arena::{purge, tables, window};
+use crate::arena::{policy, purge, tables, window};
 use crate::background;
 use crate::bitset;
 use crate::check;
@@ -17,7 +17,8 @@ use crate::hit;
 use crate::layout::Thread;
 use crate::os;
 use crate::stats;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::trace::Recorder;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 
@@ -29,6 +30,9 @@ const FAILED: usize = 4;
 static STATE: AtomicUsize = AtomicUsize::new(NONE);
 /// The thread that initialises, or has: 0 at first.
 static STARTED_BY: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether slow calls need not look closer: allocation works, and nobody is told of every call.
+static OPEN: AtomicBool = AtomicBool::new(false);
 
 /// What the first slow call settled. Written by one thread before READY.
 struct Settings {
@@ -47,6 +51,21 @@ static SETTINGS: Place =
 #[inline(always)]
 pub(crate) fn is_ready() -> bool {
     matches!(STATE.load(Ordering::Acquire), READY | COMPLETE)
+}
+
+/// Whether allocation works and calls need not be reported. Asked first by whoever hands out blocks.
+#[inline(always)]
+pub(crate) fn is_open() -> bool {
+    OPEN.load(Ordering::Acquire)
+}
+
+/// Who is to be told of every call.
+pub(crate) fn recorder() -> Option<Recorder> {
+    if !is_ready() {
+        return None;
+    }
+    // SAFETY: READY was seen with acquire.
+    unsafe { (*SETTINGS.0.get()).config.recorder }
 }
 
 /// Whether threads can be registered.
@@ -85,6 +104,9 @@ fn start(config: &Config) -> bool {
     }
     let mut config = *config;
     let stats = if config.environment { environment::read(&mut config) } else { StatsTarget::None };
+    if !config.environment {
+        config.recorder = None;
+    }
     if let Some(backend) = config.backend {
         bitset::set_backend(backend);
     }
@@ -94,6 +116,7 @@ fn start(config: &Config) -> bool {
         check::turn_on();
     }
     purge::configure(&config);
+    policy::configure(&config);
     background::configure(config.background, !config.c_face);
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
@@ -107,7 +130,11 @@ fn start(config: &Config) -> bool {
         return false;
     }
     STATE.store(READY, Ordering::Release);
+    OPEN.store(config.recorder.is_none(), Ordering::Release);
     complete(&config, !matches!(stats, StatsTarget::None));
+    if let Some((prewarm, wanted)) = config.prewarm {
+        prewarm(wanted);
+    }
     true
 }
 

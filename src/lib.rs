@@ -72,6 +72,7 @@ mod stats;
 mod stepped;
 mod sync;
 mod thread;
+mod trace;
 
 #[doc(hidden)]
 pub mod c_face;
@@ -86,7 +87,7 @@ pub mod symbols {
 pub use background::start_background;
 pub use batch::{alloc_batch, free_batch};
 pub use bitset::Backend;
-pub use config::{Config, Foreign};
+pub use config::{Config, Foreign, HugePages};
 pub use face::{Bitmag, trim, usable_size};
 pub use maintain::{Budget, Maintained, maintain, purge};
 pub use prewarm::prewarm;

@@ -400,6 +400,7 @@ pub(crate) unsafe fn at_home<R>(tls: *mut Tls, f: impl FnOnce(&mut u32) -> R) ->
 }
 
 /// Has the calling thread look again at how deep its magazine of `class` is to be. For flushes.
+#[inline] // a call of its own costs refills and flushes more than it does
 pub(crate) fn note_sparse(class: Class) {
     let tls = hit::tls();
     // SAFETY: this thread's own block; a thread that flushes has a record.

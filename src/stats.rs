@@ -234,7 +234,7 @@ impl Out {
 }
 
 /// Writes the decimal digits of `value` to the end of `digits`; where they start.
-fn decimal(mut value: u64, digits: &mut [u8; 20]) -> usize {
+pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> usize {
     let mut start = digits.len();
     loop {
         start -= 1;

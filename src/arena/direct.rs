@@ -6,6 +6,7 @@
 //! that have grown (`moving.rs`): the system moves their pages instead of copying them.
 
 use super::moving::with_slack;
+use super::policy;
 use crate::os::{self, Access};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::ptr;
@@ -107,6 +108,7 @@ fn insert(address: usize, len: usize, asked: usize) -> bool {
             entry.asked.store(asked, Ordering::Relaxed);
             BYTES.fetch_add(in_pages(asked), Ordering::Relaxed);
             COUNT.fetch_add(1, Ordering::Relaxed);
+            policy::look_at_limit();
             return true;
         }
     }
@@ -162,6 +164,7 @@ pub(crate) fn allocate(size: usize, align: usize) -> *mut u8 {
         os::unmap(start as *mut u8, len);
         return ptr::null_mut();
     }
+    policy::mapping_begins(start, len);
     start as *mut u8
 }
 
@@ -315,6 +318,7 @@ pub(super) unsafe fn take_over(
         }
     }
     if len == pages || os::resize(block, pages, len).is_ok() {
+        policy::mapping_begins(target, len);
         return block;
     }
     // Somebody took the room, or a limit was met: back with the content, which cannot fail.

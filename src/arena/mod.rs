@@ -8,6 +8,7 @@
 pub(crate) mod direct;
 pub(crate) mod kept;
 pub(crate) mod moving;
+pub(crate) mod policy;
 pub(crate) mod purge;
 pub(crate) mod spans;
 pub(crate) mod tables;

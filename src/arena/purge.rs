@@ -25,6 +25,9 @@ const LARGE_BATCH: (usize, usize) = (64, 16);
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 
+/// Most of the floor once the soft limit was passed: what a call or two need, so that not every one of them goes to the system.
+const TIGHT_FLOOR: usize = 1 << 20;
+
 /// Free bytes that stay resident whatever is in use, and the share of what is in use, percent.
 static FLOOR: AtomicUsize = AtomicUsize::new(0);
 static SHARE: AtomicU32 = AtomicU32::new(0);
@@ -37,6 +40,12 @@ static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 pub(crate) fn configure(config: &Config) {
     FLOOR.store(config.purge_floor, Ordering::Relaxed);
     SHARE.store(config.purge_share, Ordering::Relaxed);
+}
+
+/// Keeps little from here on, whatever the settings said: the soft limit was passed.
+pub(crate) fn tighten() {
+    SHARE.store(0, Ordering::Relaxed);
+    FLOOR.fetch_min(TIGHT_FLOOR, Ordering::Relaxed);
 }
 
 /// Bytes that may stay free and resident beside `live` bytes in use, `floor_parts` of the floor.

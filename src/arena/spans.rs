@@ -4,7 +4,7 @@
 //! swaps the head's `span_live`, so of two frees only one wins. What the window cannot hold (very
 //! large, very aligned, or no room) becomes a mapping of its own in `direct`.
 
-use super::{direct, purge, tables, units, window};
+use super::{direct, policy, purge, tables, units, window};
 use crate::layout::{KIND_NONE, KIND_SPAN, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
 use crate::os;
@@ -50,6 +50,7 @@ pub(crate) fn allocate(size: usize, align: usize, zero: bool, token: usize) -> *
         if let Some(unit) = units::claim(len, align_units, token) {
             publish(unit, len, size);
             let block = window::address_of(unit) as *mut u8;
+            policy::span_begins(block as usize, len << UNIT_SHIFT);
             if zero {
                 // SAFETY: the units are claimed and committed, so this thread alone may write them.
                 unsafe { clear(unit, size) };
@@ -126,6 +127,7 @@ fn end(unit: u32, block: usize) -> Result<usize, Fault> {
     // SAFETY: as in `head`.
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub(len << UNIT_SHIFT, Ordering::Relaxed);
+    policy::span_ends(block, len << UNIT_SHIFT);
     Ok(len)
 }
 
@@ -229,7 +231,9 @@ pub(crate) fn resize(unit: u32, block: usize, size: usize) -> Result<bool, Fault
         // It shrinks: the tail goes back, and room that it had to grow.
         record.span_units.store(new as u32, Ordering::Relaxed);
         LARGE.fetch_sub((old - new) << UNIT_SHIFT, Ordering::Relaxed);
-        units::release(unit + new as u32, old - new);
+        let tail = unit + new as u32;
+        policy::span_ends(window::address_of(tail), (old - new) << UNIT_SHIFT);
+        units::release(tail, old - new);
         purge::purge_if_due();
     }
     record.span_bytes.store(size, Ordering::Relaxed);
@@ -246,6 +250,7 @@ pub(crate) fn allocate_to_grow(size: usize, align: usize, token: usize) -> *mut 
         && let Some(unit) = units::claim(len + slack, 1, token)
     {
         publish(unit, len + slack, size);
+        policy::span_begins(window::address_of(unit), (len + slack) << UNIT_SHIFT);
         return window::address_of(unit) as *mut u8;
     }
     allocate(size, align, false, token)

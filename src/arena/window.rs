@@ -7,6 +7,7 @@
 //! Why no single huge reservation: it breaks programs that lower RLIMIT_AS while running, mlockall
 //! of ordinary users, valgrind and `ulimit -v` (ARCHITECTURE.md, "Window").
 
+use super::policy;
 use super::spans::SPAN_ALIGN_MAX;
 use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
@@ -162,7 +163,8 @@ fn commit_more(need: usize) -> bool {
         }
     }
     let available = RESERVED.load(Ordering::Relaxed) - committed;
-    let step = (committed / 8).clamp(COMMIT_STEP.0, COMMIT_STEP.1).max(need).min(available);
+    let step = (committed / 8).clamp(COMMIT_STEP.0, COMMIT_STEP.1);
+    let step = policy::commit_step(step.max(need).min(available), need);
     commit_exactly(committed, step) || (step > need && commit_exactly(committed, need))
 }
 
@@ -173,6 +175,8 @@ fn commit_exactly(committed: usize, step: usize) -> bool {
     if os::commit(start, step << UNIT_SHIFT).is_err() {
         return false;
     }
+    policy::committed(start, step << UNIT_SHIFT);
+    policy::look_at_limit();
     // The bound first: whoever claims a unit finds it inside the window.
     window.units.store(committed + step, Ordering::Release);
     super::units::publish(committed, step);
@@ -218,7 +222,11 @@ fn reserve_more(need: usize) -> Reserved {
     let most = limit - reserved;
     // A quarter ahead: where everything is locked, or address space is short, what is reserved is
     // missing to the rest of the program.
-    let mut step = (reserved / 4).clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need).min(most);
+    let mut step = (reserved / 4).clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need);
+    if reserved == 0 {
+        step = step.max(policy::first_reserve());
+    }
+    step = step.min(most);
     loop {
         match reserve_step(reserved, step) {
             Reserved::Done => return Reserved::Done,

@@ -4,6 +4,7 @@
 //! program left it. Everything above this module speaks of addresses and byte counts only.
 
 pub(crate) mod advise;
+pub(crate) mod file;
 mod syscall;
 
 use crate::sync::{AtomicUsize, Ordering};
@@ -97,6 +98,11 @@ pub(crate) fn populate(address: usize, len: usize) -> bool {
 /// Asks for small pages in a range that will be purged in parts. Failure is harmless.
 pub(crate) fn small_pages(address: usize, len: usize) {
     call(libc::SYS_madvise as usize, [address, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]);
+}
+
+/// Asks for huge pages in a range that stays as a whole. Failure is harmless.
+pub(crate) fn huge_pages(address: usize, len: usize) {
+    call(libc::SYS_madvise as usize, [address, len, libc::MADV_HUGEPAGE as usize, 0, 0, 0]);
 }
 
 /// Resizes a mapping where it stands.

@@ -8,6 +8,10 @@ mod allocator;
 #[allow(missing_docs, dead_code, reason = "shared with benches/instructions.rs")]
 #[path = "../../../instructions/loaded.rs"]
 mod loaded;
+#[allow(missing_docs, reason = "shared with bitmag-lab-trace")]
+#[path = "../packed.rs"]
+mod packed;
+mod replay;
 #[allow(missing_docs, dead_code, reason = "the lab reads what a program writes")]
 #[path = "../result.rs"]
 mod result;
@@ -20,6 +24,9 @@ mod rust_calls;
 #[allow(missing_docs, reason = "as above")]
 #[path = "../../../instructions/rust_rows.rs"]
 mod rust_rows;
+#[allow(missing_docs, dead_code, reason = "shared with bitmag-lab-trace and bitmag's own tests")]
+#[path = "../trace.rs"]
+mod trace;
 mod workloads;
 
 /// What callgrind counts of a row that only Rust can run.

@@ -31,6 +31,7 @@ mod spans;
 mod strings;
 mod team;
 mod thinning;
+mod traces;
 mod transfer;
 mod tree;
 mod xmalloc;
@@ -117,7 +118,7 @@ impl Workload {
 
 /// All of them, in the order of the tables.
 pub fn all() -> Vec<Workload> {
-    let tables: [&[Workload]; 21] = [
+    let tables: [&[Workload]; 22] = [
         &orders::ALL,
         &hot::ALL,
         &tree::ALL,
@@ -139,6 +140,7 @@ pub fn all() -> Vec<Workload> {
         &spans::ALL,
         &appending::ALL,
         &growing::LARGE,
+        &traces::ALL,
     ];
     let mut all = tables.concat();
     all.extend(size_sweep::ALL);
