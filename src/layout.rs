@@ -132,8 +132,8 @@ pub(crate) struct Heap {
     pub elsewhere: AtomicU32,
     /// The slab each small class refills from, `NO_UNIT` if none. Entry 65 is the run slab in use.
     pub current: [AtomicU32; SMALL_CLASSES + 2],
-    /// Chunk at which the next search for claimable slabs goes on, per row of hints.
-    pub search: [AtomicU32; HINTS],
+    /// Chunk at which the next search for claimable slabs goes on, per class.
+    pub search: [AtomicU32; CLASSES],
     pub counters: [Counters; CLASSES],
     /// What `heap/walk.rs` knows of the heap's slabs. Lock holder only.
     pub pages: Pages,
@@ -166,12 +166,19 @@ pub(crate) struct Pages {
     pub peak: [AtomicU32; CLASSES],
 }
 
-/// Rows of hints: row c for class slabs of a small class c, and for run slabs the largest medium
-/// class c that may still fit. Padded to a whole number of lines.
-pub(crate) const HINTS: usize = 112;
+/// Rows of hints: row c for class slabs of a small class c, then two for run slabs, then the bytes of
+/// a chunk's units. Padded to a whole number of lines.
+pub(crate) const HINTS: usize = 80;
 /// What stands for "run slab" in an identity, and their place in `Heap::current`.
 pub(crate) const RUN: usize = SMALL_CLASSES + 1;
-/// The row of run slabs of which nothing better is known: anything may fit.
+/// The row of run slabs of which is known what fits: `FITS` says it.
+pub(crate) const FITTING: usize = SMALL_CLASSES + 1;
+/// The row of run slabs of which nothing is known: anything may fit.
+pub(crate) const UNKNOWN: usize = SMALL_CLASSES + 2;
+/// The first of the rows that hold a byte for each unit: the largest medium class, counted from 1,
+/// that may fit into the unit, if it has a bit in row `FITTING`. Its owner's lock holder writes it.
+pub(crate) const FITS: usize = SMALL_CLASSES + 3;
+/// The largest medium class: what a run slab's `fits` is when anything may fit.
 pub(crate) const ROOMY: usize = CLASSES - 1;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
@@ -334,7 +341,8 @@ const _: () = {
     assert!(size_of::<Magazine>() == MAGAZINE_BYTES);
     assert!(offset_of!(Thread, magazines) % MAGAZINE_BYTES == 0);
     assert!(offset_of!(Thread, medium_tops) == 0);
-    assert!(HINTS > ROOMY && HINTS.is_multiple_of(8) && RUN > SMALL_CLASSES);
+    assert!(HINTS >= FITS + CHUNK_UNITS / size_of::<Row>() && HINTS.is_multiple_of(8));
+    assert!(RUN > SMALL_CLASSES && ROOMY - SMALL_CLASSES < 128);
     #[cfg(target_pointer_width = "64")]
     {
         assert!(size_of::<Tls>() == 544);

@@ -5,7 +5,9 @@
 //! only way from a unit's number to what is known of it.
 
 use crate::hit::window;
-use crate::layout::{CHUNK_UNITS, GRANULES, GROUP_CHUNKS, HINTS, MapEntry, Record, Row};
+use crate::layout::{
+    CHUNK_UNITS, CHUNK_WORDS, FITS, GRANULES, GROUP_CHUNKS, HINTS, MapEntry, Record, Row,
+};
 use crate::os::{self, Access};
 use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -23,7 +25,7 @@ pub(crate) enum Region {
     Free,
     /// A bit per unit: its content, should it be free, may be non-zero and resident.
     Dirty,
-    /// Per chunk: `HINTS` rows "claimable", then a row "owned" per heap.
+    /// Per chunk: `HINTS` rows "claimable", then a row "owned" per heap, then 8 bytes "most" per heap.
     Chunks,
     /// Per group of 64 chunks: `HINTS` words "has claimable", then a word "has owned" per heap.
     Groups,
@@ -55,6 +57,9 @@ static TABLES: [Table; 8] =
 
 /// Bytes between chunks and between groups: they depend on the number of heaps.
 static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// The first of a chunk's rows that say what fits at most, and the heaps in each of them.
+static MOST: AtomicUsize = AtomicUsize::new(0);
+const ROW_HEAPS: usize = size_of::<Row>() / CHUNK_WORDS;
 static GROUP_BYTES: AtomicUsize = AtomicUsize::new(0);
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 static CHECKED: AtomicUsize = AtomicUsize::new(0);
@@ -72,7 +77,9 @@ pub(crate) fn region(region: Region) -> usize {
 
 /// Sets the strides that depend on the number of heaps. Called once, before `lay_out`.
 pub(crate) fn set_heaps(heaps: usize) {
-    let rows = (HINTS + heaps) | 1; // an odd number of lines: chunks do not share cache sets
+    MOST.store(HINTS + heaps, Ordering::Relaxed);
+    // An odd number of lines: chunks do not share cache sets.
+    let rows = (HINTS + heaps + heaps.div_ceil(ROW_HEAPS)) | 1;
     CHUNK_BYTES.store(rows * size_of::<Row>(), Ordering::Relaxed);
     GROUP_BYTES.store(((HINTS + heaps) * 8).next_multiple_of(64), Ordering::Relaxed);
 }
@@ -210,7 +217,7 @@ pub(crate) fn free_words() -> &'static [AtomicU64] {
     unsafe { core::slice::from_raw_parts(region(Region::Free) as *const AtomicU64, words) }
 }
 
-/// Row `row` of a chunk: "claimable" for a hint class, "owned" for `HINTS + heap`.
+/// Row `row` of a chunk: "claimable" for a row of hints, "owned" for `HINTS + heap`.
 ///
 /// # Safety
 /// The chunk holds a unit below the bound; `row` is below `HINTS` plus the number of heaps.
@@ -222,6 +229,29 @@ pub(crate) unsafe fn row(chunk: usize, row: usize) -> &'static Row {
             (region(Region::Chunks) as *const u8).add(chunk * CHUNK_BYTES.load(Ordering::Relaxed));
         &*chunk.cast::<Row>().add(row)
     }
+}
+
+/// What fits into units `word * 64` to `word * 64 + 63` of a chunk: rows `FITS` to `FITS + 7`.
+///
+/// # Safety
+/// As for `row`; `word` is below 8.
+#[inline(always)]
+pub(crate) unsafe fn fits(chunk: usize, word: usize) -> &'static [AtomicU8; 64] {
+    // SAFETY: a row has 64 bytes, and these are read and written as bytes alone.
+    unsafe { &*core::ptr::from_ref(row(chunk, FITS + word)).cast() }
+}
+
+/// For each word of a chunk a byte that is at least what `fits` says of any of this heap's units in
+/// it that have a bit in row `FITTING`; word 0 has the lowest. The holder of the heap's lock alone
+/// reads and writes it.
+///
+/// # Safety
+/// As for `row`; `heap` is below the number of heaps.
+#[inline(always)]
+pub(crate) unsafe fn most(chunk: usize, heap: usize) -> &'static AtomicU64 {
+    let row_of = MOST.load(Ordering::Relaxed) + heap / ROW_HEAPS;
+    // SAFETY: the chunk has that row, with a word for each of 8 heaps.
+    unsafe { row(chunk, row_of).words.get_unchecked(heap % ROW_HEAPS) }
 }
 
 /// Summary word of a group: which of its chunks have a bit in row `row`.

@@ -43,6 +43,7 @@
 //! }
 //! ```
 
+mod bytes;
 mod dispatch;
 mod engine;
 mod expand;
@@ -71,9 +72,11 @@ cfg_if::cfg_if! {
 
 use crate::sync::{AtomicU8, AtomicU64};
 
+pub(crate) use bytes::bytes_at_least;
 pub use dispatch::{Backend, backend, set_backend};
 pub use engine::{Engine, engine};
 pub use locate::{BATCH, Group, Located, Spacing, merge, set_bit, set_plain, set_shared};
+pub(crate) use run::longest as longest_run;
 
 /// What [`Engine::expand`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,6 +91,30 @@ fn by_words(words: &[AtomicU64], n: usize, align: usize) -> Option<usize> {
     None
 }
 
+/// The length of the longest run of set bits in the words.
+pub(crate) fn longest(words: &[AtomicU64]) -> usize {
+    let mut best = 0;
+    let mut before = 0; // ones that reach the word from below
+    for word in words {
+        let word = word.load(Relaxed);
+        if word == !0 {
+            before += 64;
+            continue;
+        }
+        best = best.max(before + word.trailing_ones() as usize);
+        before = word.leading_ones() as usize;
+        // A run inside the word that is longer than the best one is at most 62 bits.
+        if best < 62 {
+            let mut longer = long_enough(word, 0, best as u32 + 1);
+            while longer != 0 {
+                best += 1;
+                longer &= longer >> 1; // starts of runs that are longer by one: so is the one behind
+            }
+        }
+    }
+    best.max(before)
+}
+
 /// The lowest run of `n` set bits at a multiple of `align`, for n or align above 64; n bits fit into the words.
 ///
 /// Looks at the end of each place first: the highest zero there says where the next place begins, mostly n bits on.

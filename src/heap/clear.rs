@@ -95,7 +95,7 @@ fn look(
                 cleared.next = Some(unit); // there may be more of it
                 break;
             }
-        } else if slab::is_hinted(record, unit, class) {
+        } else if slab::is_hinted(unit, class) {
             sweep::tidy(held, unit)?;
         }
         cleared.next = Some(unit + 1);

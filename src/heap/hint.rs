@@ -1,9 +1,9 @@
 //! Hints: which slabs may have free blocks, and which heap owns which slab.
 //!
 //! `claimable[row]` has a bit for each unit that may have something to take (row: a small class, or
-//! the largest medium class that may fit into a run slab); `owned[heap]` one for
-//! each slab of a heap. Both lie by chunk, with one summary bit per row and chunk in the group's
-//! words, so that a search reads a handful of words however large the window is.
+//! for run slabs one row where a byte per unit says what fits and one where nobody knows);
+//! `owned[heap]` one for each slab of a heap. Both lie by chunk, with one summary bit per row and
+//! chunk in the group's words, so that a search reads a handful of words however large the window is.
 //!
 //! Invariant: a slab with a bit in local or remote is its heap's current slab of the class, or has
 //! its bit in `claimable`, or a thread stands between its free and its hint. A hint may be stale
@@ -15,14 +15,17 @@
 
 use super::lock::Held;
 use crate::arena::tables;
-use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, GROUP_CHUNKS, HINTS, Row};
+use crate::bitset;
+use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, FITTING, GROUP_CHUNKS, HINTS, Row, UNKNOWN};
+use crate::size_class::SMALL_CLASSES;
 use crate::sync::{AtomicU64, Ordering};
-
-/// Rows of hints: one for a small class, those of all classes from a medium one up for runs.
-pub(super) type Rows = core::ops::RangeInclusive<usize>;
 
 /// Most chunks that one search looks into.
 const SEARCH_CHUNKS: usize = 8;
+
+/// Each byte's highest and lowest bit.
+const HIGHEST: u64 = 0x8080_8080_8080_8080;
+const LOWEST: u64 = 0x0101_0101_0101_0101;
 
 fn word_and_bit(row: &'static Row, unit: u32) -> (&'static AtomicU64, u64) {
     let within = unit as usize % CHUNK_UNITS;
@@ -122,27 +125,166 @@ fn chunks() -> usize {
     (crate::arena::window::committed() >> crate::layout::UNIT_SHIFT).div_ceil(CHUNK_UNITS)
 }
 
-/// The bits of a word in any of the rows.
-#[inline]
-fn any_row(rows: Rows, word: impl Fn(usize) -> u64) -> u64 {
-    rows.fold(0, |bits, row| bits | word(row))
+/// The slabs that a search looks for.
+pub(super) trait Wanted: Copy {
+    /// The class whose place to go on from is used.
+    fn class(self) -> usize;
+    /// Chunks of a group that may have hints.
+    fn chunks(self, group: usize) -> u64;
+    /// Hints in word `index` of a chunk.
+    fn hints(self, chunk: usize, index: usize) -> u64;
+    /// The lowest unit within a chunk that has a hint and belongs to the heap, whose lock is held.
+    fn lowest(self, chunk: usize, heap: usize) -> Option<usize>;
+    /// Clears the summary bits of what is empty.
+    fn drop_empty(self, chunk: usize);
 }
 
-/// The lowest slab of this heap, from unit `from` on, that has a hint in any of `rows`.
+/// Slabs of a small class.
+#[derive(Clone, Copy)]
+pub(super) struct OfClass(pub usize);
+
+impl Wanted for OfClass {
+    #[inline(always)]
+    fn class(self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
+    fn chunks(self, group: usize) -> u64 {
+        summary_of(group, self.0)
+    }
+
+    #[inline(always)]
+    fn hints(self, chunk: usize, index: usize) -> u64 {
+        word_of(chunk, self.0, index)
+    }
+
+    #[inline(always)]
+    fn lowest(self, chunk: usize, heap: usize) -> Option<usize> {
+        for index in 0..CHUNK_WORDS {
+            let found = word_of(chunk, HINTS + heap, index) & self.hints(chunk, index);
+            if found != 0 {
+                return Some(index * 64 + found.trailing_zeros() as usize);
+            }
+        }
+        None
+    }
+
+    fn drop_empty(self, chunk: usize) {
+        drop_empty_summary(chunk, self.0);
+    }
+}
+
+/// Run slabs into which a medium class may fit.
+#[derive(Clone, Copy)]
+pub(super) struct Fitting(pub usize);
+
+impl Wanted for Fitting {
+    #[inline(always)]
+    fn class(self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
+    fn chunks(self, group: usize) -> u64 {
+        summary_of(group, FITTING) | summary_of(group, UNKNOWN)
+    }
+
+    #[inline(always)]
+    fn hints(self, chunk: usize, index: usize) -> u64 {
+        let unknown = word_of(chunk, UNKNOWN, index);
+        match word_of(chunk, FITTING, index) {
+            0 => unknown,
+            known => {
+                // SAFETY: the callers' chunks hold units below the bound, and their words are 8.
+                let fits = unsafe { tables::fits(chunk, index) };
+                unknown | known & bitset::bytes_at_least(fits, fits_byte(self.0))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn lowest(self, chunk: usize, heap: usize) -> Option<usize> {
+        let least = fits_byte(self.0);
+        // SAFETY: the callers' chunks hold units below the bound; `heap` is one.
+        let most = unsafe { tables::most(chunk, heap) };
+        // The highest bit of each byte that is at least `least`: none is above 127.
+        let mut words = (most.load(Ordering::Relaxed) | HIGHEST) - LOWEST * u64::from(least);
+        words &= HIGHEST;
+        if summary_of(chunk / GROUP_CHUNKS, UNKNOWN) >> (chunk % GROUP_CHUNKS) & 1 != 0 {
+            for index in 0..CHUNK_WORDS {
+                if word_of(chunk, UNKNOWN, index) & word_of(chunk, HINTS + heap, index) != 0 {
+                    words |= 0x80 << (8 * index);
+                }
+            }
+        }
+        while words != 0 {
+            let index = words.trailing_zeros() as usize / 8;
+            let found = word_of(chunk, HINTS + heap, index) & self.hints(chunk, index);
+            if found != 0 {
+                return Some(index * 64 + found.trailing_zeros() as usize);
+            }
+            // Nothing that is known fits; what does so later says it.
+            let others = most.load(Ordering::Relaxed) & !(0xff << (8 * index));
+            most.store(others | u64::from(least - 1) << (8 * index), Ordering::Relaxed);
+            words &= words - 1;
+        }
+        None
+    }
+
+    fn drop_empty(self, chunk: usize) {
+        drop_empty_summary(chunk, FITTING);
+        drop_empty_summary(chunk, UNKNOWN);
+    }
+}
+
+/// A medium class as the bytes of `FITS` have it.
+#[inline(always)]
+fn fits_byte(class: usize) -> u8 {
+    (class - SMALL_CLASSES) as u8
+}
+
+/// Says that a run slab of the heap that the lock is held of may have room for `class` and below.
+pub(super) fn set_fitting(unit: u32, heap: usize, class: usize) {
+    let (chunk, within) = (unit as usize / CHUNK_UNITS, unit as usize % CHUNK_UNITS);
+    let byte = fits_byte(class);
+    // SAFETY: units that have hints are below the bound; a chunk has 8 words of 64 units.
+    let (fits, most) = unsafe {
+        (tables::fits(chunk, within / 64).get_unchecked(within % 64), tables::most(chunk, heap))
+    };
+    fits.store(byte, Ordering::Relaxed);
+    let (all, shift) = (most.load(Ordering::Relaxed), within / 64 * 8);
+    if ((all >> shift) as u8) < byte {
+        most.store(all & !(0xff << shift) | u64::from(byte) << shift, Ordering::Relaxed);
+    }
+    set_own(unit, FITTING);
+}
+
+#[inline(always)]
+fn summary_of(group: usize, row: usize) -> u64 {
+    // SAFETY: the callers' groups hold units below the bound, and rows are hints or owners.
+    unsafe { tables::summary(group, row) }.load(Ordering::Relaxed)
+}
+
+#[inline(always)]
+fn word_of(chunk: usize, row: usize, index: usize) -> u64 {
+    // SAFETY: as in `summary_of`; a row has 8 words.
+    unsafe { tables::row(chunk, row).words.get_unchecked(index) }.load(Ordering::Relaxed)
+}
+
+/// The lowest slab of this heap that has such a hint.
 ///
 /// Looks into 8 chunks; the next search goes on where one that found nothing stopped.
-pub(super) fn find_own(held: &Held, rows: Rows, from: u32) -> Option<u32> {
-    // SAFETY: rows of hints are below HINTS.
-    let cursor = unsafe { held.heap().search.get_unchecked(*rows.start()) };
-    let start = (cursor.load(Ordering::Relaxed) as usize).max(from as usize / CHUNK_UNITS);
+pub(super) fn find_own(held: &Held, wanted: impl Wanted) -> Option<u32> {
+    // SAFETY: a class.
+    let cursor = unsafe { held.heap().search.get_unchecked(wanted.class()) };
+    let start = cursor.load(Ordering::Relaxed) as usize;
     let owned = HINTS + held.index() as usize;
     let mut looked = 0;
     let chunks = chunks();
     let mut group = start / GROUP_CHUNKS;
     while group * GROUP_CHUNKS < chunks {
-        // SAFETY: the group's first chunk holds units below the bound.
-        let summary = |row| unsafe { tables::summary(group, row) }.load(Ordering::Relaxed);
-        let mut bits = any_row(rows.clone(), summary) & summary(owned);
+        let mut bits = wanted.chunks(group) & summary_of(group, owned);
         if group == start / GROUP_CHUNKS {
             bits &= u64::MAX << (start % GROUP_CHUNKS);
         }
@@ -153,26 +295,10 @@ pub(super) fn find_own(held: &Held, rows: Rows, from: u32) -> Option<u32> {
                 return None;
             }
             looked += 1;
-            // SAFETY: a summary bit stands for a chunk that holds units below the bound.
-            let row_of = |row| unsafe { tables::row(chunk, row) };
-            let first =
-                if chunk == from as usize / CHUNK_UNITS { from as usize % CHUNK_UNITS } else { 0 };
-            for index in first / 64..CHUNK_WORDS {
-                let word = |row: usize| row_of(row).words[index].load(Ordering::Relaxed);
-                let mut found = any_row(rows.clone(), word) & word(owned);
-                if index == first / 64 {
-                    found &= u64::MAX << (first % 64);
-                }
-                if found != 0 {
-                    let bit = index * 64 + found.trailing_zeros() as usize;
-                    return Some((chunk * CHUNK_UNITS + bit) as u32);
-                }
+            if let Some(bit) = wanted.lowest(chunk, held.index() as usize) {
+                return Some((chunk * CHUNK_UNITS + bit) as u32);
             }
-            for row in rows.clone() {
-                if summary(row) & bits & bits.wrapping_neg() != 0 {
-                    drop_empty_summary(chunk, row);
-                }
-            }
+            wanted.drop_empty(chunk);
             bits &= bits - 1;
         }
         group += 1;
@@ -181,8 +307,8 @@ pub(super) fn find_own(held: &Held, rows: Rows, from: u32) -> Option<u32> {
     None
 }
 
-/// Up to two slabs that others own and that have a hint in any of `rows`.
-pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
+/// Up to two slabs that others own and that have such a hint.
+pub(super) fn find_foreign(held: &Held, wanted: impl Wanted) -> [Option<u32>; 2] {
     let owned = HINTS + held.index() as usize;
     // Goes on behind the last two, which may be such as nobody can have.
     let elsewhere = &held.heap().elsewhere;
@@ -191,9 +317,7 @@ pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
     let mut looked = 0;
     elsewhere.store(0, Ordering::Relaxed);
     for group in from / CHUNK_UNITS / GROUP_CHUNKS..chunks().div_ceil(GROUP_CHUNKS) {
-        // SAFETY: as in `find_own`.
-        let summary = |row| unsafe { tables::summary(group, row) }.load(Ordering::Relaxed);
-        let mut bits = any_row(rows.clone(), summary);
+        let mut bits = wanted.chunks(group);
         while bits != 0 {
             if looked == SEARCH_CHUNKS {
                 return found;
@@ -205,10 +329,7 @@ pub(super) fn find_foreign(held: &Held, rows: Rows) -> [Option<u32>; 2] {
                 continue;
             }
             for index in 0..CHUNK_WORDS {
-                // SAFETY: as in `find_own`.
-                let word =
-                    |row| unsafe { tables::row(chunk, row) }.words[index].load(Ordering::Relaxed);
-                let mut others = any_row(rows.clone(), word) & !word(owned);
+                let mut others = wanted.hints(chunk, index) & !word_of(chunk, owned, index);
                 while others != 0 {
                     let unit = (chunk * CHUNK_UNITS + index * 64) as u32 + others.trailing_zeros();
                     others &= others - 1;

@@ -359,13 +359,13 @@ fn a_hint_against_a_search_that_drops_the_summary() {
         hint::clear(unit, CLASS);
         let freer = spawn(move || free_remotely(&[one]));
         let held = lock(0);
-        let found = hint::find_own(&held, CLASS..=CLASS, 0);
+        let found = hint::find_own(&held, hint::OfClass(CLASS));
         assert!(found.is_none_or(|found| found == unit));
         drop(held);
         freer.join().unwrap();
         let held = lock(0);
         assert_eq!(
-            hint::find_own(&held, CLASS..=CLASS, 0),
+            hint::find_own(&held, hint::OfClass(CLASS)),
             Some(unit),
             "a hint that no search finds"
         );

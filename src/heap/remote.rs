@@ -13,7 +13,7 @@ use super::{run, slab};
 use crate::arena::{direct, tables, units, window};
 use crate::bitset::Located;
 use crate::layout::{
-    GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, ROOMY, RUN, Record, UNIT_BYTES,
+    GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, RUN, Record, UNIT_BYTES, UNKNOWN,
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::Class;
@@ -124,7 +124,7 @@ pub(super) fn add(
         return Err(before & bits);
     }
     if before == 0 {
-        hint::set(unit, if class == RUN { ROOMY } else { class });
+        hint::set(unit, if class == RUN { UNKNOWN } else { class });
     }
     Ok(())
 }

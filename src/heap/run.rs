@@ -5,20 +5,20 @@
 //! kept while it lives, so that a fold knows how long it was. A run lies at a multiple of the
 //! largest power of two that divides its class size, as a block in a class slab would.
 //!
-//! Lowest fit. A slab's hint stands in the row of the largest class that may still fit (`fits`), so
-//! that a search passes over the others without reading them: a search that fails lowers it, a free
-//! sets it to "anything".
+//! Lowest fit. A byte per unit says the largest class that may still fit (`fits`), so that a search
+//! passes over the others without reading them: a search that fails lowers it, a free sets it to
+//! "anything".
 //!
 //! Modelled by `heap::models::remote_free_against_refill_from_a_run_slab`.
 
-use super::hint;
+use super::hint::{self, Fitting};
 use super::lock::Held;
-use super::slab::{adopt, clear_hint, clear_stale, fill, leave_hint, make_current};
+use super::slab::{adopt, clear_hint, clear_hints, fill, leave_hint, make_current};
 use super::{Batch, sweep};
 use crate::arena::{tables, window};
 use crate::bitset;
 use crate::layout::{
-    GRANULE_SHIFT, GRANULES, Identity, KIND_RUN, NO_UNIT, ROOMY, RUN, RUN_WORDS, Record,
+    FITTING, GRANULE_SHIFT, GRANULES, Identity, KIND_RUN, NO_UNIT, ROOMY, RUN, RUN_WORDS, Record,
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
@@ -96,7 +96,8 @@ fn take_from(record: &Record, unit: u32, class: Class, want: usize, out: &mut Ba
         let Some(start) = bitset::engine().first_run_aligned(local, len, align) else {
             // Too short, or none of them well placed: nothing of this class or above until a free.
             // (A larger class of lesser alignment might still fit; it is given up for the bound.)
-            record.fits.store(class.index() as u32 - 1, Ordering::Relaxed);
+            let longest = largest_within(0, bitset::longest_run(local), SMALL_CLASSES);
+            record.fits.store(longest.min(class.index() - 1) as u32, Ordering::Relaxed);
             return;
         };
         mark(record, start, len, false);
@@ -108,7 +109,7 @@ fn take_from(record: &Record, unit: u32, class: Class, want: usize, out: &mut Ba
 
 /// Fills `out` from the run slab in use, from others of this heap, and from at most two elsewhere.
 pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> Result<(), Misuse> {
-    let rows = class.index()..=ROOMY;
+    let wanted = Fitting(class.index());
     let unit = held.current(RUN).load(Ordering::Relaxed);
     if unit != NO_UNIT {
         // SAFETY: run slabs in use are below the bound.
@@ -122,11 +123,11 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     for _ in 0..SLABS_PER_REFILL {
-        let Some(unit) = hint::find_own(held, rows.clone(), 0) else { break };
+        let Some(unit) = hint::find_own(held, wanted) else { break };
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
         if record.identity().class() != RUN {
-            clear_stale(unit, rows.clone());
+            clear_hints(unit, RUN); // stale
             continue;
         }
         clear_hint(record, unit, RUN);
@@ -140,8 +141,8 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         // It fits less than was thought, so the next search does not find it: that is the progress.
         leave_hint(record, unit, RUN);
     }
-    for unit in hint::find_foreign(held, rows.clone()).into_iter().flatten() {
-        if adopt(held, unit, RUN, rows.clone())? {
+    for unit in hint::find_foreign(held, wanted).into_iter().flatten() {
+        if adopt(held, unit, RUN)? {
             // SAFETY: as above.
             let record = unsafe { tables::record(unit) };
             take_from(record, unit, class, want, out);
@@ -155,16 +156,64 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
     sweep::look_around(held, 2)
 }
 
-/// After a free nothing is known of what fits. The hint moves to the row that says so.
-fn fits_more(record: &Record, unit: u32) {
+/// The free run that the free granules `start..end` are part of: its first granule, and its end.
+fn merged(record: &Record, start: usize, end: usize) -> (usize, usize) {
+    let mut low = start;
+    while low != 0 {
+        // SAFETY: granules before `start` are the slab's.
+        let word = unsafe { record.local.get_unchecked((low - 1) / 64) }.load(Ordering::Relaxed);
+        let within = (low - 1) % 64 + 1; // bits below `low` in this word
+        let ones = (word << (64 - within)).leading_ones() as usize;
+        low -= ones.min(within);
+        if ones < within {
+            break;
+        }
+    }
+    let mut high = end;
+    while high < GRANULES {
+        // SAFETY: below the slab's end.
+        let word = unsafe { record.local.get_unchecked(high / 64) }.load(Ordering::Relaxed);
+        let ones = (word >> (high % 64)).trailing_ones() as usize;
+        high += ones;
+        if high % 64 != 0 || ones == 0 {
+            break;
+        }
+    }
+    (low, high)
+}
+
+/// The largest medium class above `least` that fits into the free granules `low..high`, or `least`.
+fn largest_within(low: usize, high: usize, least: usize) -> usize {
+    let mut index = match Class::of((high - low) << GRANULE_SHIFT) {
+        Some(class) => class.index(),
+        None => ROOMY,
+    };
+    while index > least {
+        let len = granules_of(Class::from_index(index));
+        let align = len & len.wrapping_neg();
+        if low.next_multiple_of(align) + len <= high {
+            return index;
+        }
+        index -= 1;
+    }
+    least
+}
+
+/// After a free the run that it made may fit more than was known. The hint says so.
+fn fits_more(record: &Record, unit: u32, start: usize, len: usize) {
     let fits = record.fits.load(Ordering::Relaxed) as usize;
     if fits == ROOMY {
         return;
     }
-    record.fits.store(ROOMY as u32, Ordering::Relaxed);
-    if fits > SMALL_CLASSES && hint::is_set(unit, fits) {
-        hint::clear(unit, fits);
-        hint::set_own(unit, ROOMY);
+    let (low, high) = merged(record, start, start + len);
+    let now = largest_within(low, high, fits.max(SMALL_CLASSES));
+    if now <= fits || now == SMALL_CLASSES {
+        return;
+    }
+    record.fits.store(now as u32, Ordering::Relaxed);
+    if hint::is_set(unit, FITTING) {
+        let owner = record.identity().owner().unwrap_or(0) as usize;
+        hint::set_fitting(unit, owner, now);
     }
 }
 
@@ -173,7 +222,7 @@ pub(super) fn free_local(record: &Record, unit: u32, start: usize, class: Class)
     // SAFETY: `start` was looked up in the unit's part of the table.
     unsafe { tables::granule(unit, start) }.store(0, Ordering::Relaxed);
     mark(record, start, granules_of(class), true);
-    fits_more(record, unit);
+    fits_more(record, unit, start, granules_of(class));
 }
 
 /// Moves what others have freed from `remote` to `local`. The hint was cleared before.

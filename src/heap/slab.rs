@@ -10,13 +10,14 @@
 //! Modelled by `heap::models`: `remote_free_against_fold` and its kin, `remote_free_against_a_move_to_another_heap` (`adopt`),
 //! `retire_against_remote_free`, `retire_against_a_claim_of_the_unit`.
 
-use super::hint::{self, Rows};
+use super::hint::{self, OfClass};
 use super::lock::{Held, heap, try_lock};
 use super::{Batch, run, sweep};
 use crate::arena::{tables, units, window};
 use crate::bitset;
 use crate::layout::{
-    Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
+    FITTING, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
+    UNKNOWN,
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
@@ -98,8 +99,11 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
 /// The row that a slab's hint belongs into, or 0: nothing can be taken from it.
 fn row(record: &Record, class: usize) -> usize {
     if class == RUN {
-        let fits = record.fits.load(Ordering::Relaxed) as usize;
-        if fits > SMALL_CLASSES { fits } else { 0 }
+        match record.fits.load(Ordering::Relaxed) as usize {
+            ROOMY => UNKNOWN,
+            fits if fits > SMALL_CLASSES => FITTING,
+            _ => 0,
+        }
     } else if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
         0
     } else {
@@ -112,40 +116,41 @@ pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
     let row = row(record, class);
     if row == 0 {
         record.set_identity(record.identity().loud());
+        return;
+    }
+    if row == FITTING {
+        let fits = record.fits.load(Ordering::Relaxed) as usize;
+        // Owned, as whoever calls holds the owner's lock.
+        let owner = record.identity().owner().unwrap_or(0) as usize;
+        hint::set_fitting(unit, owner, fits);
     } else {
         hint::set_own(unit, row);
-        record.set_identity(record.identity().quiet());
     }
+    record.set_identity(record.identity().quiet());
 }
 
 /// Takes a slab's hint back, before a fold: it is loud until it is current or hinted again.
 pub(super) fn clear_hint(record: &Record, unit: u32, class: usize) {
-    if class == RUN {
-        let row = row(record, class);
-        if row != 0 {
-            hint::clear(unit, row);
-        }
-        hint::clear(unit, ROOMY); // where those leave theirs who free without the lock
-    } else {
-        hint::clear(unit, class);
-    }
+    clear_hints(unit, class);
     record.set_identity(record.identity().loud());
 }
 
 /// Whether a slab has its hint.
-pub(super) fn is_hinted(record: &Record, unit: u32, class: usize) -> bool {
+pub(super) fn is_hinted(unit: u32, class: usize) -> bool {
     if class == RUN {
-        let row = row(record, class);
-        hint::is_set(unit, ROOMY) || (row != 0 && hint::is_set(unit, row))
+        hint::is_set(unit, UNKNOWN) || hint::is_set(unit, FITTING)
     } else {
         hint::is_set(unit, class)
     }
 }
 
-/// Takes a stale hint back, whatever row it is in.
-pub(super) fn clear_stale(unit: u32, rows: Rows) {
-    for row in rows {
-        hint::clear(unit, row);
+/// Takes a hint back, whatever row it is in and whatever the slab is by now.
+pub(super) fn clear_hints(unit: u32, class: usize) {
+    if class == RUN {
+        hint::clear(unit, FITTING);
+        hint::clear(unit, UNKNOWN); // where those leave theirs who free without the lock
+    } else {
+        hint::clear(unit, class);
     }
 }
 
@@ -209,7 +214,7 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     for _ in 0..SLABS_PER_REFILL {
-        let Some(unit) = hint::find_own(held, index..=index, 0) else { break };
+        let Some(unit) = hint::find_own(held, OfClass(index)) else { break };
         // SAFETY: hints stand for units below the bound.
         let record = unsafe { tables::record(unit) };
         if record.identity().class() != index {
@@ -228,8 +233,8 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         }
     }
     if out.len() == 0 {
-        for unit in hint::find_foreign(held, index..=index).into_iter().flatten() {
-            if adopt(held, unit, index, index..=index)? {
+        for unit in hint::find_foreign(held, OfClass(index)).into_iter().flatten() {
+            if adopt(held, unit, index)? {
                 // SAFETY: as above.
                 let record = unsafe { tables::record(unit) };
                 make_current(held, unit, index);
@@ -243,18 +248,17 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
 
 /// Takes a slab over from another heap, if that heap's lock is free, the slab is still of this
 /// class, is not that heap's current slab and has a free block. Folds it. It has no hint then.
-pub(super) fn adopt(held: &Held, unit: u32, class: usize, rows: Rows) -> Result<bool, Misuse> {
+pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse> {
     // SAFETY: hints stand for units below the bound.
     let record = unsafe { tables::record(unit) };
     let seen = record.identity();
     let Some(owner) = seen.owner().filter(|_| seen.class() == class) else {
         // Stale. Should it have been carved for this class in the same moment, and should its owner
         // have relied on the bit, it is set again.
-        let last = *rows.end();
-        clear_stale(unit, rows);
+        clear_hints(unit, class);
         crate::sync::fence(Ordering::SeqCst);
         if record.identity().class() == class {
-            hint::set(unit, last);
+            hint::set(unit, if class == RUN { UNKNOWN } else { class });
         }
         return Ok(false);
     };

@@ -45,7 +45,7 @@ pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
                 heap.sweep.store(unit + 1, Ordering::Relaxed);
                 // SAFETY: owned slabs are below the bound.
                 let record = unsafe { tables::record(unit) };
-                if again != 0 || slab::is_hinted(record, unit, record.identity().class()) {
+                if again != 0 || slab::is_hinted(unit, record.identity().class()) {
                     tidy(held, unit)?;
                 }
             }
