@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 use crate::thread;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
-const KEPT_UNITS: u32 = 32;
+const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
 

@@ -9,6 +9,7 @@ pub(crate) mod direct;
 pub(crate) mod kept;
 pub(crate) mod moving;
 pub(crate) mod purge;
+pub(crate) mod shelf;
 pub(crate) mod spans;
 pub(crate) mod tables;
 pub(crate) mod units;

@@ -11,7 +11,7 @@
 
 use super::tables::{self, Region, free_words, unit_word};
 use super::units::{DIRTY, LEAST_DIRTY, READY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
-use super::window;
+use super::{shelf, window};
 use crate::config::Config;
 use crate::layout::UNIT_SHIFT;
 
@@ -49,6 +49,18 @@ pub(crate) fn allowance(live: usize, floor_parts: usize) -> usize {
     floor.saturating_add(live / 100 * share as usize)
 }
 
+/// Bytes that may be free and resident beside free units, where `shelved` of the units in use are free.
+pub(super) fn room(shelved: usize) -> usize {
+    let dirty = DIRTY.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let used = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    allowance(used.saturating_sub(shelved), 1).saturating_sub(dirty)
+}
+
+/// Bytes of free units that are kept besides, for what the program made ready ahead.
+pub(super) fn ready() -> usize {
+    READY.load(Ordering::Relaxed) << UNIT_SHIFT
+}
+
 /// What a purge came to.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Purged {
@@ -64,7 +76,8 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
-    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
+    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1);
+    let kept = kept.saturating_sub(shelf::resident()) >> UNIT_SHIFT;
     let kept = kept + READY.load(Ordering::Relaxed);
     if dirty > kept {
         DRAINING.store(true, Ordering::Relaxed);
