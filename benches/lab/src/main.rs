@@ -10,6 +10,7 @@ mod instructions;
 mod limits;
 mod peers;
 mod plan;
+mod programs;
 mod proof;
 mod report;
 #[allow(dead_code, reason = "written by the timed runs")]
@@ -33,6 +34,18 @@ fn main() -> Result<()> {
             let wanted: Vec<_> = arguments.collect();
             instructions::run(root, target, &json, &wanted)
         }
-        _ => bail!("usage: bitmag-lab instructions [FILE.json [PEER...]]"),
+        Some("programs") => {
+            let program = std::env::current_exe()?;
+            let (root, target) =
+                (Path::new(env!("CARGO_MANIFEST_DIR")), program.ancestors().nth(2));
+            programs::run(
+                root.ancestors().nth(2).unwrap_or(root),
+                target.unwrap_or(root),
+                arguments,
+            )
+        }
+        _ => bail!(
+            "usage: bitmag-lab instructions [FILE.json [PEER...]] | programs [FILE.json [ROUNDS]]"
+        ),
     }
 }
