@@ -11,7 +11,7 @@
 
 use super::tables::{self, Region, free_words, unit_word};
 use super::units::{DIRTY, LEAST_DIRTY, READY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
-use super::{shelf, window};
+use super::window;
 use crate::config::Config;
 use crate::layout::UNIT_SHIFT;
 
@@ -27,6 +27,8 @@ const RANGES_PER_RUN: usize = 4;
 
 /// Free bytes that stay resident whatever is in use, and the share of what is in use, percent.
 static FLOOR: AtomicUsize = AtomicUsize::new(0);
+/// What the shelf leaves of the floor to free units: a sum of its own, so that slow calls read no more words.
+static FLOOR_LEFT: AtomicUsize = AtomicUsize::new(0);
 static SHARE: AtomicU32 = AtomicU32::new(0);
 /// Whether more was dirty than is kept, and half of that is not reached yet.
 static DRAINING: AtomicBool = AtomicBool::new(false);
@@ -36,17 +38,34 @@ static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Takes the settings over. Before the first purge only.
 pub(crate) fn configure(config: &Config) {
     FLOOR.store(config.purge_floor, Ordering::Relaxed);
+    FLOOR_LEFT.store(config.purge_floor, Ordering::Relaxed);
     SHARE.store(config.purge_share, Ordering::Relaxed);
 }
 
 /// Bytes that may stay free and resident beside `live` bytes in use, `floor_parts` of the floor.
 pub(crate) fn allowance(live: usize, floor_parts: usize) -> usize {
+    with_share(live, || FLOOR.load(Ordering::Relaxed) / floor_parts.max(1))
+}
+
+#[inline(always)]
+fn with_share(live: usize, floor: impl FnOnce() -> usize) -> usize {
     let share = SHARE.load(Ordering::Relaxed);
     if share == Config::NEVER {
         return usize::MAX;
     }
-    let floor = FLOOR.load(Ordering::Relaxed) / floor_parts.max(1);
-    floor.saturating_add(live / 100 * share as usize)
+    floor().saturating_add(live / 100 * share as usize)
+}
+
+/// Says how many bytes on the shelf may be resident; asked again until it stays the same.
+pub(super) fn shelve(resident: impl Fn() -> usize) {
+    for _ in 0..4 {
+        let bytes = resident();
+        let left = FLOOR.load(Ordering::Relaxed).saturating_sub(bytes);
+        FLOOR_LEFT.store(left, Ordering::Relaxed);
+        if resident() == bytes {
+            return;
+        }
+    }
 }
 
 /// Bytes that may be free and resident beside free units, where `shelved` of the units in use are free.
@@ -76,8 +95,8 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
-    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1);
-    let kept = kept.saturating_sub(shelf::resident()) >> UNIT_SHIFT;
+    let used = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let kept = with_share(used, || FLOOR_LEFT.load(Ordering::Relaxed)) >> UNIT_SHIFT;
     let kept = kept + READY.load(Ordering::Relaxed);
     if dirty > kept {
         DRAINING.store(true, Ordering::Relaxed);

@@ -195,6 +195,7 @@ pub(super) fn put(first: u32, len: u32) -> bool {
     let turn = TURN.fetch_add(1, Ordering::Relaxed) + 1;
     record.span_turn.store(turn as u32, Ordering::Relaxed);
     RESIDENT.fetch_add(pages << PAGE_SHIFT, Ordering::Relaxed);
+    purge::shelve(resident);
     BYTES.fetch_add((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
     let word = u64::from(len) << 32 | u64::from(first);
     for place in &SHELF {
@@ -233,6 +234,7 @@ fn make_room(more: usize, most: usize) {
 fn forget(word: u64) {
     let pages = head(first_of(word)).span_pages.load(Ordering::Relaxed) as usize;
     RESIDENT.fetch_sub(pages << PAGE_SHIFT, Ordering::Relaxed);
+    purge::shelve(resident);
     BYTES.fetch_sub((units_of(word) as usize) << UNIT_SHIFT, Ordering::Relaxed);
 }
 
@@ -292,6 +294,7 @@ pub(crate) fn after_fork() {
     }
     BYTES.store(all, Ordering::Relaxed);
     RESIDENT.store(resident, Ordering::Relaxed);
+    purge::shelve(|| resident);
 }
 
 /// Resident ones of the `pages` pages from `address` on; all if the system does not say.
