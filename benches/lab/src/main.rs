@@ -34,16 +34,7 @@ fn main() -> Result<()> {
             let wanted: Vec<_> = arguments.collect();
             instructions::run(root, target, &json, &wanted)
         }
-        Some("programs") => {
-            let program = std::env::current_exe()?;
-            let (root, target) =
-                (Path::new(env!("CARGO_MANIFEST_DIR")), program.ancestors().nth(2));
-            programs::run(
-                root.ancestors().nth(2).unwrap_or(root),
-                target.unwrap_or(root),
-                arguments,
-            )
-        }
+        Some("programs") => programs::run(arguments),
         _ => bail!(
             "usage: bitmag-lab instructions [FILE.json [PEER...]] | programs [FILE.json [ROUNDS]]"
         ),

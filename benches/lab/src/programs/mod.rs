@@ -19,7 +19,12 @@ use std::process::Command;
 const ROUNDS: u32 = 7;
 
 /// Runs all of it, prints the tables and writes the file.
-pub fn run(root: &Path, target: &Path, mut arguments: impl Iterator<Item = String>) -> Result<()> {
+pub fn run(mut arguments: impl Iterator<Item = String>) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let root = root.context("the lab lies two folders below the root")?;
+    // .../target/release/bitmag-lab
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("cargo's target folder")?;
     let file = arguments.next().map_or_else(|| target.join("lab/programs.json"), Into::into);
     let rounds = arguments.next().map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
     let allocators = allocators::find(root, target)?;
