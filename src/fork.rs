@@ -6,7 +6,7 @@
 //! flushes remove pointers before they set bits, so nothing is ever in two places. What a vanished
 //! thread had cached leaks: its magazines, a batch on its way, one unit or span, one purge run.
 
-use crate::arena::window;
+use crate::arena::{shelf, window};
 use crate::heap;
 use crate::hit;
 use crate::sync::{AtomicUsize, Ordering};
@@ -66,6 +66,7 @@ pub(crate) unsafe extern "C" fn in_child() {
     // SAFETY: this thread's own block.
     let own = unsafe { (*tls).thread };
     thread::after_fork(own);
+    shelf::after_fork();
     heap::reset_threads(if core::ptr::eq(own, hit::dummy_thread()) {
         None
     } else {

@@ -215,7 +215,14 @@ pub(crate) struct Record {
     pub purged: AtomicU32,
     /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
     pub seen: AtomicU32,
-    _pad: [u8; 64 - 8 - 8 * 4 - size_of::<usize>()],
+    /// Span head above 2 MiB, in pages of 4 KiB: from the start to the last that may be resident; how many
+    /// are, as far as is known; and how many of them the block is not expected to use (`arena/shelf.rs`).
+    pub span_reach: AtomicU32,
+    pub span_pages: AtomicU32,
+    pub span_excess: AtomicU32,
+    /// When it was put on the shelf.
+    pub span_turn: AtomicU32,
+    _pad: [u8; 64 - 8 - 12 * 4 - size_of::<usize>()],
     /// One bit per block (class slab) or granule (run slab), set: free.
     pub local: [AtomicU64; SLAB_WORDS],
     /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.

@@ -3,7 +3,7 @@
 //! Both wait for nobody but one heap's lock at a time (`purge`), or not at all (`maintain`), make no
 //! system call under a lock, and leave alone what the magazines of other threads hold.
 
-use crate::arena::{kept, purge};
+use crate::arena::{kept, purge, shelf};
 use crate::block::with_magazines;
 use crate::heap;
 use crate::init;
@@ -32,7 +32,9 @@ pub fn purge() -> usize {
     // SAFETY: `with_magazines` gives an ACTIVE, busy block.
     with_magazines(|tls| unsafe { thread::flush_all(tls) });
     kept::empty_all();
-    heap::clear_all().bytes + purge::purge(0, usize::MAX).bytes
+    let shelved = shelf::resident();
+    shelf::empty(true);
+    shelved + heap::clear_all().bytes + purge::purge(0, usize::MAX).bytes
 }
 
 /// How much one call of [`maintain`] may do.
@@ -143,6 +145,10 @@ pub fn maintain(budget: Budget) -> Maintained {
     done.complete = index >= heap::count();
     if done.complete {
         (index, from) = (0, 0);
+        let calls = budget.system_calls.saturating_sub(done.system_calls);
+        let (spans, bytes) = shelf::retire_idle(calls);
+        done.system_calls += spans;
+        done.bytes += bytes;
         IDLE.store(u32::try_from(purge::idle_units()).unwrap_or(u32::MAX), Ordering::Relaxed);
         idle_units(budget, &mut done);
         done.complete = IDLE.load(Ordering::Relaxed) == 0;

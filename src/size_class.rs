@@ -9,7 +9,7 @@ pub(crate) const SMALL_CLASSES: usize = 64;
 /// Largest size of a small class, bytes.
 pub(crate) const SMALL_MAX: usize = 1024;
 /// Classes up to this one have magazines as deep as there are slots.
-pub(crate) const DEEP_CLASSES: usize = 16 * 1024 / 31 / 16;
+pub(crate) const DEEP_CLASSES: usize = SMALL_BYTES as usize / 31 / 16;
 /// Number of medium classes, eight to each doubling.
 pub(crate) const MEDIUM_CLASSES: usize = 40;
 /// Largest size of a medium class, bytes.
@@ -81,7 +81,8 @@ impl Class {
         self.0 as usize > SMALL_CLASSES
     }
 
-    /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of blocks, at least 2.
+    /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of small or 64 KiB of medium
+    /// blocks, at least 2.
     #[inline(always)]
     pub(crate) fn max_depth(self) -> usize {
         // SAFETY: as in `size`.
@@ -108,12 +109,19 @@ static SIZES: [u32; CLASSES] = sizes();
 static RECIPROCALS: [u32; CLASSES] = reciprocals();
 static MAX_DEPTHS: [u8; CLASSES] = max_depths();
 
+/// Most bytes of blocks that a magazine holds. A run of a medium class is searched for, so that a refill
+/// of several is worth more than one of small blocks; and a flush of more small blocks would put off what
+/// goes back with it.
+const SMALL_BYTES: u32 = 16 << 10;
+const MEDIUM_BYTES: u32 = 64 << 10;
+
 const fn max_depths() -> [u8; CLASSES] {
     let sizes = sizes();
     let mut table = [0; CLASSES];
     let mut class = 1;
     while class < CLASSES {
-        let blocks = 16 * 1024 / sizes[class];
+        let bytes = if class > SMALL_CLASSES { MEDIUM_BYTES } else { SMALL_BYTES };
+        let blocks = bytes / sizes[class];
         table[class] = if blocks < 2 {
             2
         } else if blocks > 31 {
@@ -193,9 +201,17 @@ mod tests {
 
     #[test]
     fn deep_classes_are_those_with_the_deepest_magazines() {
-        for class in 1..CLASSES {
+        // Of small classes: the short ways of bursts are not for runs.
+        for class in 1..=SMALL_CLASSES {
             let deep = Class::from_index(class).max_depth() == 31;
             assert_eq!(deep, class <= DEEP_CLASSES, "class {class}");
+        }
+        for class in 1..CLASSES {
+            let class = Class::from_index(class);
+            let most = if class.is_medium() { 64 << 10 } else { 16 << 10 };
+            let bytes = class.max_depth() * class.size();
+            assert!(bytes <= most && class.max_depth() <= 31, "{class:?}");
+            assert!(class.max_depth() == 31 || bytes + class.size() > most, "{class:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Counters are kept per heap and class by whoever holds the heap's lock, so they cost no shared
 //! write. A call walks the units in use; it takes no lock and allocates nothing.
 
-use crate::arena::{kept, purge, spans, tables, window};
+use crate::arena::{kept, purge, shelf, spans, tables, window};
 use crate::heap;
 use crate::hit;
 use crate::layout::{GRANULES, KIND_RUN, KIND_SLAB, UNIT_BYTES, UNIT_SHIFT};
@@ -116,10 +116,10 @@ pub fn stats() -> Stats {
         run_slabs: 0,
         run_used: 0,
         purged: 0,
-        free_resident: purge::dirty_units() << UNIT_SHIFT,
+        free_resident: (purge::dirty_units() << UNIT_SHIFT) + shelf::resident(),
         magazine_limit: thread::cached_limit(),
         magazines: 0,
-        large: spans::large().saturating_sub(kept::all_bytes()),
+        large: spans::large().saturating_sub(kept::all_bytes() + shelf::bytes()),
         threads: heap::attached(),
         refills: 0,
         refilled_blocks: 0,

@@ -16,7 +16,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::thread;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
-const KEPT_UNITS: u32 = 32;
+const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
 
@@ -80,9 +80,25 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
     // SAFETY: as in `take`.
     let kept = unsafe { of(thread) };
     let next = kept.next.load(Ordering::Relaxed) as usize % KEPT_SPANS;
-    let mut units = len + units_in(kept);
+    let Some(slot) = kept.spans.get(next) else { return Ok(false) };
+    let units = len + units_in(kept);
+    let fits = units <= KEPT_UNITS && slot.load(Ordering::Relaxed) == 0;
+    let any = !fits && make_room(kept, next, units);
+    // Empty by now, and only its own thread puts. Release: who takes it sees what is written here.
+    slot.store(word(unit, len), Ordering::Release);
+    kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
+    if any {
+        purge::purge_if_due();
+    }
+    Ok(true)
+}
+
+/// Gives back what lies in slot `next`, and the oldest ones behind it until no more than may be kept is
+/// left of `units`; whether there was anything.
+#[cold]
+#[inline(never)]
+fn make_room(kept: &KeptSpans, next: usize, mut units: u32) -> bool {
     let mut any = false;
-    // The oldest go, until the new one fits: it is not longer than all of them may be.
     for ahead in 0..KEPT_SPANS {
         let Some(slot) = kept.spans.get((next + ahead) % KEPT_SPANS) else { break };
         if ahead != 0 && units <= KEPT_UNITS {
@@ -94,14 +110,7 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
             any |= give_back(oldest);
         }
     }
-    if let Some(slot) = kept.spans.get(next) {
-        any |= give_back(slot.swap(word(unit, len), Ordering::AcqRel));
-    }
-    kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
-    if any {
-        purge::purge_if_due();
-    }
-    Ok(true)
+    any
 }
 
 /// Gives the calling thread's spans back before the window grows: whether there were any.

@@ -10,6 +10,7 @@ pub(crate) mod kept;
 pub(crate) mod moving;
 pub(crate) mod policy;
 pub(crate) mod purge;
+pub(crate) mod shelf;
 pub(crate) mod spans;
 pub(crate) mod tables;
 pub(crate) mod units;

@@ -9,6 +9,7 @@
 //! 64 units that are all free and clean take their tables with them: their records and granule
 //! classes are zero for a free unit, or rewritten when it is carved.
 
+use super::shelf;
 use super::tables::{self, Region, free_words, unit_word};
 use super::units::{DIRTY, LEAST_DIRTY, READY, SEARCH_WORDS, USED, claim_exactly, mask, put_back};
 use super::window;
@@ -30,6 +31,8 @@ const TIGHT_FLOOR: usize = 1 << 20;
 
 /// Free bytes that stay resident whatever is in use, and the share of what is in use, percent.
 static FLOOR: AtomicUsize = AtomicUsize::new(0);
+/// What the shelf leaves of the floor to free units: a sum of its own, so that slow calls read no more words.
+static FLOOR_LEFT: AtomicUsize = AtomicUsize::new(0);
 static SHARE: AtomicU32 = AtomicU32::new(0);
 /// Whether more was dirty than is kept, and half of that is not reached yet.
 static DRAINING: AtomicBool = AtomicBool::new(false);
@@ -39,6 +42,7 @@ static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Takes the settings over. Before the first purge only.
 pub(crate) fn configure(config: &Config) {
     FLOOR.store(config.purge_floor, Ordering::Relaxed);
+    FLOOR_LEFT.store(config.purge_floor, Ordering::Relaxed);
     SHARE.store(config.purge_share, Ordering::Relaxed);
 }
 
@@ -46,16 +50,45 @@ pub(crate) fn configure(config: &Config) {
 pub(crate) fn tighten() {
     SHARE.store(0, Ordering::Relaxed);
     FLOOR.fetch_min(TIGHT_FLOOR, Ordering::Relaxed);
+    FLOOR_LEFT.fetch_min(TIGHT_FLOOR, Ordering::Relaxed);
 }
 
 /// Bytes that may stay free and resident beside `live` bytes in use, `floor_parts` of the floor.
 pub(crate) fn allowance(live: usize, floor_parts: usize) -> usize {
+    with_share(live, || FLOOR.load(Ordering::Relaxed) / floor_parts.max(1))
+}
+
+#[inline(always)]
+fn with_share(live: usize, floor: impl FnOnce() -> usize) -> usize {
     let share = SHARE.load(Ordering::Relaxed);
     if share == Config::NEVER {
         return usize::MAX;
     }
-    let floor = FLOOR.load(Ordering::Relaxed) / floor_parts.max(1);
-    floor.saturating_add(live / 100 * share as usize)
+    floor().saturating_add(live / 100 * share as usize)
+}
+
+/// Says how many bytes on the shelf may be resident; asked again until it stays the same.
+pub(super) fn shelve(resident: impl Fn() -> usize) {
+    for _ in 0..4 {
+        let bytes = resident();
+        let left = FLOOR.load(Ordering::Relaxed).saturating_sub(bytes);
+        FLOOR_LEFT.store(left, Ordering::Relaxed);
+        if resident() == bytes {
+            return;
+        }
+    }
+}
+
+/// Bytes that may be free and resident beside free units, where `shelved` of the units in use are free.
+pub(super) fn room(shelved: usize) -> usize {
+    let dirty = DIRTY.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let used = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    allowance(used.saturating_sub(shelved), 1).saturating_sub(dirty)
+}
+
+/// Bytes of free units that are kept besides, for what the program made ready ahead.
+pub(super) fn ready() -> usize {
+    READY.load(Ordering::Relaxed) << UNIT_SHIFT
 }
 
 /// What a purge came to.
@@ -73,7 +106,8 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
-    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
+    let used = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let kept = with_share(used, || FLOOR_LEFT.load(Ordering::Relaxed)) >> UNIT_SHIFT;
     let kept = kept + READY.load(Ordering::Relaxed);
     if dirty > kept {
         DRAINING.store(true, Ordering::Relaxed);
@@ -86,6 +120,8 @@ pub(crate) fn purge_if_due() {
 /// Purges one batch on the way to half of `kept`.
 #[inline(never)]
 fn drain(dirty: usize, kept: usize) {
+    let live = (USED.load(Ordering::Relaxed) << UNIT_SHIFT).saturating_sub(shelf::bytes());
+    shelf::shrink(allowance(live, 1).saturating_add(ready()));
     if dirty <= kept / 2 {
         DRAINING.store(false, Ordering::Relaxed);
         return;

@@ -4,7 +4,7 @@
 //! swaps the head's `span_live`, so of two frees only one wins. What the window cannot hold (very
 //! large, very aligned, or no room) becomes a mapping of its own in `direct`.
 
-use super::{direct, policy, purge, tables, units, window};
+use super::{direct, policy, purge, shelf, tables, units, window};
 use crate::layout::{KIND_NONE, KIND_SPAN, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
 use crate::os;
@@ -23,6 +23,9 @@ const GROW_MAX: usize = 32 << 20;
 /// Zeroed blocks from this size on are not written to: what is not known to be zero goes back to the
 /// system first. glibc's calloc does so from 32 MiB on too, the most its threshold for mappings grows to.
 const PURGE_TO_CLEAR: usize = 32 << 20;
+
+/// Longest span that its thread keeps (`kept.rs`), units; longer ones go to the shelf.
+pub(super) const KEPT_MAX: u32 = 32;
 
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
@@ -47,7 +50,19 @@ pub(crate) fn allocate(size: usize, align: usize, zero: bool, token: usize) -> *
     if fits_window(size, align) {
         let len = size.div_ceil(UNIT_BYTES).max(1);
         let align_units = (align >> UNIT_SHIFT).max(1);
-        if let Some(unit) = units::claim(len, align_units, token) {
+        if len > KEPT_MAX as usize
+            && align_units == 1
+            && let Some(unit) = shelf::take(size)
+        {
+            policy::span_begins(window::address_of(unit), size.next_multiple_of(UNIT_BYTES));
+            if zero {
+                // SAFETY: the span is this thread's.
+                unsafe { clear_old(unit, size) };
+            }
+            return window::address_of(unit) as *mut u8;
+        }
+        let room = if align_units == 1 { shelf::with_room(len) } else { len };
+        if let Some((unit, len)) = claim(len, room, align_units, token) {
             publish(unit, len, size);
             let block = window::address_of(unit) as *mut u8;
             policy::span_begins(block as usize, len << UNIT_SHIFT);
@@ -61,11 +76,24 @@ pub(crate) fn allocate(size: usize, align: usize, zero: bool, token: usize) -> *
     direct::allocate(size, align)
 }
 
+/// Claims `room` units, or `len` if there is no address space for that many; and how many it got.
+fn claim(len: usize, room: usize, align: usize, token: usize) -> Option<(u32, usize)> {
+    if room > len
+        && let Some(unit) = units::claim(room, align, token)
+    {
+        return Some((unit, room));
+    }
+    Some((units::claim(len, align, token)?, len))
+}
+
 fn publish(unit: u32, len: usize, size: usize) {
     // SAFETY: a claimed unit is below the bound.
     let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
     record.span_units.store(len as u32, Ordering::Relaxed);
     record.span_bytes.store(size, Ordering::Relaxed);
+    let goes_to_shelf = len > KEPT_MAX as usize;
+    let dirty = goes_to_shelf && units::count_dirty(unit as usize, len) != 0;
+    shelf::describe(record, len, dirty);
     record.span_live.store(1, Ordering::Relaxed);
     entry.kind.store(KIND_SPAN, Ordering::Release);
     LARGE.fetch_add(len << UNIT_SHIFT, Ordering::Relaxed);
@@ -91,6 +119,18 @@ unsafe fn clear(unit: u32, size: usize) {
             unsafe { ptr::write_bytes((window::address_of(unit) + offset) as *mut u8, 0, len) };
         }
         offset += UNIT_BYTES;
+    }
+}
+
+/// Zeroes the first `size` bytes of a span that was in use.
+///
+/// # Safety
+/// The caller holds the span.
+unsafe fn clear_old(unit: u32, size: usize) {
+    let bytes = size.next_multiple_of(UNIT_BYTES);
+    if size < PURGE_TO_CLEAR || !os::purge(window::address_of(unit), bytes) {
+        // SAFETY: the span is at least that long, and the caller's.
+        unsafe { ptr::write_bytes(window::address_of(unit) as *mut u8, 0, size) };
     }
 }
 
@@ -124,6 +164,7 @@ fn end(unit: u32, block: usize) -> Result<usize, Fault> {
         return Err(Fault::DoubleFree);
     }
     let len = record.span_units.load(Ordering::Relaxed) as usize;
+    shelf::settle(record, len);
     // SAFETY: as in `head`.
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub(len << UNIT_SHIFT, Ordering::Relaxed);
@@ -133,8 +174,20 @@ fn end(unit: u32, block: usize) -> Result<usize, Fault> {
 
 /// Frees the span that starts at `block`, which lies in `unit`.
 pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
-    let len = end(unit, block)?;
-    units::release(unit, len);
+    let record = head(unit, block)?;
+    let len = record.span_units.load(Ordering::Relaxed);
+    if len > KEPT_MAX {
+        if record.span_live.swap(0, Ordering::AcqRel) == 0 {
+            return Err(Fault::DoubleFree);
+        }
+        policy::span_ends(block, (len as usize) << UNIT_SHIFT);
+        if !shelf::put(unit, len) {
+            give_back(unit, len);
+        }
+    } else {
+        let len = end(unit, block)?;
+        units::release(unit, len);
+    }
     purge::purge_if_due();
     Ok(())
 }
@@ -180,6 +233,14 @@ pub(super) fn give_back(unit: u32, len: u32) {
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
     LARGE.fetch_sub((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
     units::release(unit, len as usize);
+}
+
+/// Gives the units of a retired span back, whose pages are gone.
+pub(super) fn give_back_empty(unit: u32, len: u32) {
+    // SAFETY: as in `revive`.
+    unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);
+    LARGE.fetch_sub((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
+    units::release_empty(unit, len as usize);
 }
 
 /// Bytes of the units of the span at `block`.
@@ -230,6 +291,7 @@ pub(crate) fn resize(unit: u32, block: usize, size: usize) -> Result<bool, Fault
     } else if size < record.span_bytes.load(Ordering::Relaxed) && new < old {
         // It shrinks: the tail goes back, and room that it had to grow.
         record.span_units.store(new as u32, Ordering::Relaxed);
+        shelf::settle(record, new);
         LARGE.fetch_sub((old - new) << UNIT_SHIFT, Ordering::Relaxed);
         let tail = unit + new as u32;
         policy::span_ends(window::address_of(tail), (old - new) << UNIT_SHIFT);

@@ -8,9 +8,9 @@
 //!
 //! Modelled by `arena::units::models`: `claims_that_overlap`, `a_unit_given_back_and_claimed`, `a_purge_against_a_claim`.
 
-use super::kept;
 use super::tables::{Region, free_words, unit_word};
 use super::window::{self, Growth};
+use super::{kept, shelf};
 use crate::layout::UNIT_SHIFT;
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -216,6 +216,7 @@ pub(crate) fn claim(len: usize, align: usize, token: usize) -> Option<u32> {
                 match window::grow(need, token) {
                     Growth::Done => {}
                     Growth::Busy => rounds -= 1, // however long the system takes
+                    Growth::Failed if shelf::empty(false) => {}
                     Growth::Failed => return None,
                 }
             }

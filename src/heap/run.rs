@@ -175,7 +175,7 @@ fn merged(record: &Record, start: usize, end: usize) -> (usize, usize) {
         let word = unsafe { record.local.get_unchecked(high / 64) }.load(Ordering::Relaxed);
         let ones = (word >> (high % 64)).trailing_ones() as usize;
         high += ones;
-        if high % 64 != 0 || ones == 0 {
+        if !high.is_multiple_of(64) || ones == 0 {
             break;
         }
     }

@@ -8,7 +8,7 @@
 use super::hint;
 use super::lock::{Held, all, lock_patiently};
 use super::{settle as report_and_purge, slab};
-use crate::arena::{kept, tables, window};
+use crate::arena::{kept, shelf, tables, window};
 use crate::layout::{NO_UNIT, UNIT_SHIFT};
 use crate::misuse::Misuse;
 use crate::sync::Ordering;
@@ -74,7 +74,7 @@ pub(crate) fn start_resweep() {
 ///
 /// Waits for one lock at a time and gives it up after every 64 slabs. Whether any unit came back.
 pub(crate) fn reclaim() -> bool {
-    let mut any = kept::empty_all();
+    let mut any = kept::empty_all() | shelf::empty(true);
     for heap in all() {
         let mut from = 0;
         loop {

@@ -88,6 +88,14 @@ pub(crate) fn purge(address: usize, len: usize) -> bool {
         .is_ok()
 }
 
+/// Asks which pages of a committed range are resident: bit 0 of each page's byte. `false` if the kernel
+/// does not say.
+pub(crate) fn residence(address: usize, pages: &mut [u8]) -> bool {
+    let bytes = pages.len() * page_size();
+    let arguments = [address, bytes, pages.as_mut_ptr() as usize, 0, 0, 0];
+    check(call(libc::SYS_mincore as usize, arguments)).is_ok()
+}
+
 /// Makes the pages of a committed range resident and writable, their content as it is (Linux 5.14 and
 /// later). `false` if the kernel refused.
 pub(crate) fn populate(address: usize, len: usize) -> bool {

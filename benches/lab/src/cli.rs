@@ -2,7 +2,7 @@
 
 use crate::peers;
 use crate::timed::{self, Plan};
-use crate::{instructions, reports};
+use crate::{instructions, programs, reports};
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,8 @@ enum Measure {
     Threads,
     /// Large blocks, and buffers that grow
     Large,
+    /// Whole programs under LD_PRELOAD with every allocator that there is a library of
+    Programs,
     /// Names every workload and says what it does
     List,
     /// Writes report.md and report.html beside a run's file again
@@ -87,6 +89,10 @@ impl Arguments {
                 let file = file.or(self.choice.json).unwrap_or_else(default);
                 let names = if names.is_empty() { self.choice.peers } else { names };
                 return instructions::run(root, target, &file, &names);
+            }
+            Some(Measure::Programs) => {
+                let file = self.choice.json.unwrap_or_else(|| target.join("lab/programs.json"));
+                return programs::run(root, target, &file, self.choice.rounds);
             }
             Some(Measure::List) => return timed::list(root, target),
             Some(Measure::Report { file }) => {

@@ -12,6 +12,7 @@ mod instructions;
 mod limits;
 mod peers;
 mod plan;
+mod programs;
 mod proof;
 mod report;
 mod reports;
