@@ -5,7 +5,7 @@ use crate::burst;
 use crate::config::Config;
 use crate::hit;
 use crate::misuse::{Misuse, report};
-use crate::size_class::{Class, MEDIUM_MAX, round};
+use crate::size_class::{Class, MEDIUM_MAX, MIN_ALIGN, SMALL_MAX, round};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
@@ -88,8 +88,14 @@ unsafe impl GlobalAlloc for Bitmag {
 /// As for `GlobalAlloc::realloc`.
 unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let align = layout.align();
-    let old = Class::of(round(layout.size(), align));
-    let new = Class::of(round(new_size, align));
+    let class_of = |size: usize| {
+        if align <= MIN_ALIGN && size.wrapping_sub(1) < SMALL_MAX {
+            Some(Class::from_index((size + 15) >> 4)) // what follows comes to for nearly all of them
+        } else {
+            Class::of(round(size, align))
+        }
+    };
+    let (old, new) = (class_of(layout.size()), class_of(new_size));
     let moves = match (old, new) {
         (Some(old), Some(new)) if !crate::check::is_on() => {
             if old == new {

@@ -124,7 +124,7 @@ pub(crate) fn take_record() -> *mut Thread {
     }
     // SAFETY: popped or made: this thread is its only holder.
     unsafe {
-        for class in 0..=MEDIUM_CLASSES {
+        for class in 0..MEDIUM_CLASSES + 1 {
             (&raw mut (*record).medium_tops).cast::<Top>().add(class).write(hit::dummy_top());
         }
         for depth in &(*record).depths {

@@ -352,39 +352,47 @@ pub(super) fn find_foreign(held: &Held, wanted: impl Wanted) -> [Option<u32>; 2]
 /// after 8 chunks without one, with the unit to go on from.
 pub(super) fn next_owned(held: &Held, from: u32) -> Result<u32, u32> {
     let owned = HINTS + held.index() as usize;
+    let (chunk, within) = (from as usize / CHUNK_UNITS, from as usize % CHUNK_UNITS);
+    if chunk < chunks() {
+        // Mostly in the same word.
+        let bits = word_of(chunk, owned, within / 64) >> (within % 64);
+        if bits != 0 {
+            return Ok(from + bits.trailing_zeros());
+        }
+    }
+    next_owned_behind(owned, (from | 63) + 1)
+}
+
+/// The rest of `next_owned`, from the first unit of a word on.
+#[inline(never)]
+fn next_owned_behind(owned: usize, from: u32) -> Result<u32, u32> {
     let chunks = chunks();
     let mut chunk = from as usize / CHUNK_UNITS;
-    let mut within = from as usize % CHUNK_UNITS;
+    let mut index = from as usize % CHUNK_UNITS / 64;
     let mut groups = 0;
     while chunk < chunks && groups < SEARCH_CHUNKS {
-        // SAFETY: below the number of chunks that hold units below the bound.
-        let bits = unsafe { tables::summary(chunk / GROUP_CHUNKS, owned) }.load(Ordering::Relaxed);
-        let bits = bits >> (chunk % GROUP_CHUNKS);
-        if bits == 0 {
-            chunk = (chunk / GROUP_CHUNKS + 1) * GROUP_CHUNKS;
-        } else {
-            if bits & 1 == 0 {
-                chunk += bits.trailing_zeros() as usize;
-                within = 0;
-            }
-            // Word by word, because the next slab is mostly in the same one or there is none.
-            // SAFETY: as above.
-            let row = unsafe { tables::row(chunk, owned) };
-            let mut above = u64::MAX << (within % 64);
-            let mut index = within / 64;
-            while let Some(word) = row.words.get(index) {
-                let bits = word.load(Ordering::Relaxed) & above;
-                if bits != 0 {
-                    let bit = index * 64 + bits.trailing_zeros() as usize;
-                    return Ok((chunk * CHUNK_UNITS + bit) as u32);
-                }
-                above = u64::MAX;
-                index += 1;
-            }
-            chunk += 1;
-        }
-        within = 0;
         groups += 1;
+        // The rest of a chunk is looked through, of others the summary is asked first.
+        if index == 0 {
+            let bits = summary_of(chunk / GROUP_CHUNKS, owned) >> (chunk % GROUP_CHUNKS);
+            if bits == 0 {
+                chunk = (chunk / GROUP_CHUNKS + 1) * GROUP_CHUNKS;
+                continue;
+            }
+            chunk += bits.trailing_zeros() as usize;
+        }
+        // SAFETY: below the number of chunks that hold units below the bound.
+        let row = unsafe { tables::row(chunk, owned) };
+        while let Some(word) = row.words.get(index) {
+            let bits = word.load(Ordering::Relaxed);
+            if bits != 0 {
+                let bit = index * 64 + bits.trailing_zeros() as usize;
+                return Ok((chunk * CHUNK_UNITS + bit) as u32);
+            }
+            index += 1;
+        }
+        index = 0;
+        chunk += 1;
     }
     Err(if chunk < chunks { (chunk * CHUNK_UNITS) as u32 } else { 0 })
 }

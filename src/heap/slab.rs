@@ -96,37 +96,48 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
     }
 }
 
-/// The row that a slab's hint belongs into, or 0: nothing can be taken from it.
-fn row(record: &Record, class: usize) -> usize {
+/// Sets a slab's hint if something can be taken from it; quiet from then on, else loud. It has none.
+#[inline]
+pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
     if class == RUN {
-        match record.fits.load(Ordering::Relaxed) as usize {
-            ROOMY => UNKNOWN,
-            fits if fits > SMALL_CLASSES => FITTING,
-            _ => 0,
-        }
-    } else if record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed) {
-        0
+        return leave_hint_of_run(record, unit);
+    }
+    if is_full(record) {
+        record.set_identity(record.identity().loud());
     } else {
-        class
+        hint::set_own(unit, class);
+        record.set_identity(record.identity().quiet());
     }
 }
 
-/// Sets a slab's hint if something can be taken from it; quiet from then on, else loud. It has none.
-pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
-    let row = row(record, class);
-    if row == 0 {
-        record.set_identity(record.identity().loud());
-        return;
-    }
-    if row == FITTING {
-        let fits = record.fits.load(Ordering::Relaxed) as usize;
-        // Owned, as whoever calls holds the owner's lock.
-        let owner = record.identity().owner().unwrap_or(0) as usize;
-        hint::set_fitting(unit, owner, fits);
-    } else {
-        hint::set_own(unit, row);
+/// The same for a run slab.
+#[inline(never)]
+fn leave_hint_of_run(record: &Record, unit: u32) {
+    match record.fits.load(Ordering::Relaxed) as usize {
+        ROOMY => hint::set_own(unit, UNKNOWN),
+        fits if fits > SMALL_CLASSES => {
+            // Owned, as whoever calls holds the owner's lock.
+            let owner = record.identity().owner().unwrap_or(0) as usize;
+            hint::set_fitting(unit, owner, fits);
+        }
+        _ => return record.set_identity(record.identity().loud()),
     }
     record.set_identity(record.identity().quiet());
+}
+
+/// Whether nothing can be taken from a slab of a small class.
+#[inline]
+fn is_full(record: &Record) -> bool {
+    record.used.load(Ordering::Relaxed) == record.blocks.load(Ordering::Relaxed)
+}
+
+/// Whether nothing can be taken from a slab of either kind.
+fn has_nothing(record: &Record, class: usize) -> bool {
+    if class == RUN {
+        record.fits.load(Ordering::Relaxed) as usize <= SMALL_CLASSES
+    } else {
+        is_full(record)
+    }
 }
 
 /// Takes a slab's hint back, before a fold: it is loud until it is current or hinted again.
@@ -275,7 +286,7 @@ pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse
     }
     clear_hint(record, unit, class);
     fold_any(record, unit, class)?;
-    if row(record, class) == 0 {
+    if has_nothing(record, class) {
         return Ok(false);
     }
     hint::set_owned(unit, owner, false);
