@@ -179,6 +179,7 @@ fn apply(
 }
 
 /// A decimal number, all digits, at most 9 of them.
+#[inline(never)]
 fn number(value: &[u8]) -> Option<u32> {
     if value.is_empty() || value.len() > 9 {
         return None;
@@ -189,6 +190,7 @@ fn number(value: &[u8]) -> Option<u32> {
 }
 
 /// Sets a number of bytes that is given in KiB.
+#[inline(never)]
 fn kibibytes(value: &[u8], bytes: &mut usize) -> bool {
     number(value)
         .and_then(|kib| (kib as usize).checked_mul(1024))

@@ -26,6 +26,7 @@ pub(crate) struct Misuse {
 }
 
 /// Writes the pieces to stderr as they stand. Does not allocate.
+#[inline(never)]
 pub(crate) fn write_line(parts: &[&[u8]]) {
     let mut line = [0u8; 256];
     let mut len = 0;

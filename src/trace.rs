@@ -215,6 +215,8 @@ fn write_slot(words: *mut AtomicU64, slot: usize, values: [u64; WORDS]) {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn refused(path: &[u8], errno: Errno) -> bool {
     if errno.0 == libc::EEXIST {
         write_line(&[b"bitmag: no trace, since there is such a file: ", path, b"\n"]);

@@ -290,7 +290,7 @@ fn count_flush(heap: &Heap, class: Class, blocks: usize) {
 ///
 /// # Safety
 /// `count` pointers, at most 32, can be read at `blocks`.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8, count: usize) {
     // SAFETY: the caller's contract.
     let slice = unsafe { core::slice::from_raw_parts(blocks, count) };
