@@ -95,6 +95,9 @@ fn drain(dirty: usize, kept: usize) {
     let runs = if takes_vectors() { BATCH.1 } else { 2 };
     let mut batch = Batch::new((BATCH.0, runs));
     batch.gather(&mut word, kept / 2, SEARCH_WORDS);
+    if DIRTY.load(Ordering::Relaxed) <= kept / 2 {
+        DRAINING.store(false, Ordering::Relaxed); // or each unit that comes back would go by itself
+    }
     CURSOR.store(if batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
     batch.finish();
 }
