@@ -164,6 +164,10 @@ pub(crate) struct Pages {
     /// By class: the most blocks that were out (refilled and not flushed) since a walk was last asked
     /// for, as every 8th flush saw it.
     pub peak: [AtomicU32; CLASSES],
+    /// By class: blocks refilled so far when last looked at, modulo 2^32. Bytes replaced that were not
+    /// told to the arena yet.
+    pub refilled: [AtomicU32; CLASSES],
+    pub replaced: AtomicUsize,
 }
 
 /// Rows of hints: row c for class slabs of a small class c, and for run slabs the largest medium

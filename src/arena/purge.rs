@@ -1,7 +1,9 @@
 //! Returning the pages of free units, and the settings that say how eagerly.
 //!
 //! Driven by bytes: purging begins when free memory that may be resident passes a floor and a share
-//! of what is in use, and stops at half of that. On the way of a call one batch: 32 units, 8 runs,
+//! of what is in use, and stops at half of that. What the last peak took beyond that stays too, up to
+//! four floors, until a program that needs less goes on working: each byte that it replaces takes four
+//! off the peak. A wave that drains and fills up again replaces nothing. On the way of a call one batch: 32 units, 8 runs,
 //! by one vector call (or a call a run where the kernel has none). A batch is taken first (its free
 //! bits are cleared), so that nobody can use it meanwhile, then advised, then given back; a thread
 //! that vanishes in a fork in between leaks that batch and no more.
@@ -22,6 +24,12 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 const BATCH: (usize, usize) = (32, 8);
 /// The same when the caller asked for it.
 const LARGE_BATCH: (usize, usize) = (64, 16);
+/// Units that are worth a call once half was reached: not each one that comes back by itself.
+const LEAST: usize = 16;
+/// Most that may stay free because of a peak that is over, in floors.
+const RECENT_FLOORS: usize = 4;
+/// Bytes of a peak that are forgotten for each byte that is replaced.
+const DECAY: usize = 4;
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 
@@ -33,6 +41,8 @@ static FLOOR: AtomicUsize = AtomicUsize::new(0);
 static SHARE: AtomicU32 = AtomicU32::new(0);
 /// Whether more was dirty than is kept, and half of that is not reached yet.
 static DRAINING: AtomicBool = AtomicBool::new(false);
+/// Bytes that were in use at the last peak, less what was replaced since.
+static RECENT: AtomicUsize = AtomicUsize::new(0);
 /// Word of `Free` below which the next batch on the way of a call is looked for.
 static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -73,32 +83,52 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
-    let kept = allowance(USED.load(Ordering::Relaxed) << UNIT_SHIFT, 1) >> UNIT_SHIFT;
-    let kept = kept + READY.load(Ordering::Relaxed);
-    if dirty > kept {
+    let live = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let kept = (allowance(live, 1) >> UNIT_SHIFT) + READY.load(Ordering::Relaxed);
+    let recent = remembered(live) >> UNIT_SHIFT;
+    if dirty > kept.max(recent) {
         DRAINING.store(true, Ordering::Relaxed);
     } else if !DRAINING.load(Ordering::Relaxed) {
         return;
     }
-    drain(dirty, kept);
+    let target = (kept / 2).max(recent.saturating_sub(BATCH.0));
+    if dirty <= target {
+        DRAINING.store(false, Ordering::Relaxed);
+    } else if dirty > kept.max(recent) || dirty >= target + LEAST {
+        drain(target);
+    }
 }
 
-/// Purges one batch on the way to half of `kept`.
-#[inline(never)]
-fn drain(dirty: usize, kept: usize) {
-    if dirty <= kept / 2 {
-        DRAINING.store(false, Ordering::Relaxed);
-        return;
+/// Bytes that may stay free because so much more was in use a while ago; takes note of `live`.
+fn remembered(live: usize) -> usize {
+    let recent = RECENT.load(Ordering::Relaxed);
+    if recent <= live {
+        RECENT.store(live, Ordering::Relaxed);
+        return 0;
     }
+    let most = FLOOR.load(Ordering::Relaxed).saturating_mul(RECENT_FLOORS);
+    (recent - live).min(most)
+}
+
+/// Says that so many bytes were replaced: allocated where others had been freed.
+pub(crate) fn forget(bytes: usize) {
+    let recent = RECENT.load(Ordering::Relaxed);
+    if recent > USED.load(Ordering::Relaxed) << UNIT_SHIFT {
+        RECENT.store(recent.saturating_sub(bytes.saturating_mul(DECAY)), Ordering::Relaxed);
+    }
+}
+
+/// Purges one batch on the way to `target`.
+#[inline(never)]
+fn drain(target: usize) {
     let mut word = CURSOR.load(Ordering::Relaxed);
     // Where each range takes a call of its own: 8 calls.
     let runs = if takes_vectors() { BATCH.1 } else { 2 };
     let mut batch = Batch::new((BATCH.0, runs));
-    batch.gather(&mut word, kept / 2, SEARCH_WORDS);
-    if DIRTY.load(Ordering::Relaxed) <= kept / 2 {
-        DRAINING.store(false, Ordering::Relaxed); // or each unit that comes back would go by itself
-    }
-    CURSOR.store(if batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
+    batch.gather(&mut word, target, SEARCH_WORDS);
+    let done = DIRTY.load(Ordering::Relaxed) <= target;
+    // The next one from the top again: what lies low is claimed first.
+    CURSOR.store(if done || batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
     batch.finish();
 }
 
@@ -134,6 +164,9 @@ pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
             break;
         }
     }
+    // Who asks wants it gone: no peak is remembered beyond what is kept.
+    let live = USED.load(Ordering::Relaxed).saturating_add(keep) << UNIT_SHIFT;
+    RECENT.fetch_min(live, Ordering::Relaxed);
     sum
 }
 

@@ -10,7 +10,7 @@ use super::hint;
 use super::lock::{Held, try_lock};
 use super::pages::{Taken, tidy_and_take};
 use crate::arena::{purge, tables};
-use crate::layout::{GRANULE_SHIFT, Heap, Pages, RUN, Record, UNIT_BYTES};
+use crate::layout::{GRANULE_SHIFT, Heap, MAX_DEPTH, Pages, RUN, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::os::advise::takes_vectors;
 use crate::size_class::Class;
@@ -31,6 +31,11 @@ const PAUSE_MOST: u32 = 3;
 const SMALL_HEAP: u32 = 32;
 /// Bytes of a class that must have been out before half of them coming back asks for a walk.
 const WORTH_A_WALK: usize = 256 << 10;
+/// Most blocks, and bytes, that one look at a class counts as replaced: what 8 flushes give back.
+const MOST_REPLACED_BLOCKS: usize = 8 * MAX_DEPTH;
+const MOST_REPLACED: usize = 128 << 10;
+/// Bytes replaced in a heap after which everybody's memory of the last peak fades.
+const FORGOTTEN_AT_ONCE: usize = 256 << 10;
 /// Each heap has this part of the floor.
 const FLOOR_PARTS: usize = 4;
 /// Bytes in use in a slab, by its header.
@@ -85,6 +90,7 @@ pub(super) fn watch(held: &Held, class: Class) {
     let pages = &held.heap().pages;
     let counters = held.heap().counters_of(class);
     let out = counters.refilled_blocks.load(Ordering::Relaxed) as u32;
+    count_replaced(pages, class, out);
     let out = out.wrapping_sub(counters.flushed_blocks.load(Ordering::Relaxed) as u32);
     let Some(peak) = pages.peak.get(class.index()) else { return };
     let most = peak.load(Ordering::Relaxed);
@@ -93,6 +99,26 @@ pub(super) fn watch(held: &Held, class: Class) {
     } else if out < most / 2 && most as usize * class.size() >= WORTH_A_WALK {
         peak.store(out, Ordering::Relaxed);
         hurry(pages, (most - out) as usize * class.size(), out as usize * class.size());
+    }
+}
+
+/// Counts what a class's refills took since its flushes were last looked at, at most what those of one
+/// look gave: a load that only fills or only empties has replaced nothing.
+#[inline(always)]
+fn count_replaced(pages: &Pages, class: Class, refilled: u32) {
+    let Some(last) = pages.refilled.get(class.index()) else { return };
+    let blocks = refilled.wrapping_sub(last.load(Ordering::Relaxed));
+    if blocks == 0 {
+        return;
+    }
+    last.store(refilled, Ordering::Relaxed);
+    let bytes = ((blocks as usize).min(MOST_REPLACED_BLOCKS) * class.size()).min(MOST_REPLACED);
+    let sum = pages.replaced.load(Ordering::Relaxed) + bytes;
+    if sum < FORGOTTEN_AT_ONCE {
+        pages.replaced.store(sum, Ordering::Relaxed);
+    } else {
+        pages.replaced.store(0, Ordering::Relaxed);
+        purge::forget(sum);
     }
 }
 
