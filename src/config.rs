@@ -129,7 +129,7 @@ impl Config {
     /// bounded number on the way of a slow call, never on a hit. `BITMAG_PURGE_SHARE`.
     ///
     /// What a peak needed stays too, up to four floors, while the program does little but free and allocate in waves; a program that
-    /// needs less and goes on replacing blocks gives it back after replacing a quarter as many bytes.
+    /// needs less and goes on replacing blocks gives it back.
     ///
     /// ```
     /// use bitmag::{Bitmag, Config};

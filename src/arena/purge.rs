@@ -2,7 +2,7 @@
 //!
 //! Driven by bytes: purging begins when free memory that may be resident passes a floor and a share
 //! of what is in use, and stops at half of that. What the last peak took beyond that stays too, up to
-//! four floors, until a program that needs less goes on working: each byte that it replaces takes four
+//! four floors, until a program that needs less goes on working: each byte that it replaces takes 64
 //! off the peak. A wave that drains and fills up again replaces nothing. On the way of a call one batch: 32 units, 8 runs,
 //! by one vector call (or a call a run where the kernel has none). A batch is taken first (its free
 //! bits are cleared), so that nobody can use it meanwhile, then advised, then given back; a thread
@@ -29,7 +29,7 @@ const LEAST: usize = 16;
 /// Most that may stay free because of a peak that is over, in floors.
 const RECENT_FLOORS: usize = 4;
 /// Bytes of a peak that are forgotten for each byte that is replaced.
-const DECAY: usize = 4;
+const DECAY: usize = 64;
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 
@@ -83,6 +83,10 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
+    if dirty << UNIT_SHIFT <= FLOOR.load(Ordering::Relaxed) / 2 {
+        DRAINING.store(false, Ordering::Relaxed);
+        return;
+    }
     let live = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
     let kept = (allowance(live, 1) >> UNIT_SHIFT) + READY.load(Ordering::Relaxed);
     let recent = remembered(live) >> UNIT_SHIFT;
@@ -99,15 +103,23 @@ pub(crate) fn purge_if_due() {
     }
 }
 
-/// Bytes that may stay free because so much more was in use a while ago; takes note of `live`.
+/// Bytes that may stay free because so much more was in use a while ago; takes note of `live`, and of
+/// half a floor that came back before this was asked.
 fn remembered(live: usize) -> usize {
     let recent = RECENT.load(Ordering::Relaxed);
+    let floor = FLOOR.load(Ordering::Relaxed);
     if recent <= live {
-        RECENT.store(live, Ordering::Relaxed);
+        RECENT.store(live.saturating_add(floor / 2), Ordering::Relaxed);
         return 0;
     }
-    let most = FLOOR.load(Ordering::Relaxed).saturating_mul(RECENT_FLOORS);
+    let most = floor.saturating_mul(RECENT_FLOORS);
     (recent - live).min(most)
+}
+
+/// Whether there was a peak that may be remembered.
+#[inline(always)]
+pub(crate) fn remembers() -> bool {
+    RECENT.load(Ordering::Relaxed) != 0
 }
 
 /// Says that so many bytes were replaced: allocated where others had been freed.
