@@ -128,6 +128,9 @@ impl Config {
     /// [`Config::NEVER`] for all of it. Beyond that, and the floor, pages go back to the system, a
     /// bounded number on the way of a slow call, never on a hit. `BITMAG_PURGE_SHARE`.
     ///
+    /// What a peak needed stays too, up to four floors, while the program does little but free and allocate in waves; a program that
+    /// needs less and goes on replacing blocks gives it back.
+    ///
     /// ```
     /// use bitmag::{Bitmag, Config};
     /// // Frugal: next to nothing is kept.
@@ -139,8 +142,8 @@ impl Config {
         self
     }
 
-    /// How many bytes may stay free and resident however little is in use: 16 MiB unless set.
-    /// `BITMAG_PURGE_FLOOR`, in KiB.
+    /// How many bytes may stay free and resident however little is in use: 16 MiB unless set, and up to
+    /// four times as many right after a peak. `BITMAG_PURGE_FLOOR`, in KiB.
     #[must_use]
     pub const fn purge_floor(mut self, bytes: usize) -> Self {
         self.purge_floor = bytes;

@@ -147,8 +147,7 @@ pub(crate) struct Pages {
     /// Steps that are left out before the next one, and after each. Anyone counts the first down.
     pub rest: AtomicU32,
     pub pause: AtomicU32,
-    /// Slabs met by this walk, and small classes (bit 65: run slabs) among them.
-    pub met: AtomicU32,
+    /// Small classes (bit 65: run slabs) among the slabs met by this walk.
     pub classes: [AtomicU64; 2],
     /// Sums of the walk so far: bytes in use, and free bytes of sparse slabs.
     pub live: AtomicUsize,
@@ -164,6 +163,10 @@ pub(crate) struct Pages {
     /// By class: the most blocks that were out (refilled and not flushed) since a walk was last asked
     /// for, as every 8th flush saw it.
     pub peak: [AtomicU32; CLASSES],
+    /// By class: twice the blocks refilled so far when last looked at, modulo 2^32, and whether there were
+    /// any since the look before. Bytes replaced that were not told to the arena yet.
+    pub refilled: [AtomicU32; CLASSES],
+    pub replaced: AtomicUsize,
 }
 
 /// Rows of hints: row c for class slabs of a small class c, then two for run slabs, then the bytes of

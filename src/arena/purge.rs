@@ -1,7 +1,9 @@
 //! Returning the pages of free units, and the settings that say how eagerly.
 //!
 //! Driven by bytes: purging begins when free memory that may be resident passes a floor and a share
-//! of what is in use, and stops at half of that. On the way of a call one batch: 32 units, 8 runs,
+//! of what is in use, and stops at half of that. What the last peak took beyond that stays too, up to
+//! four floors, until a program that needs less goes on working: each byte that it replaces takes 64
+//! off the peak. A wave that drains and fills up again replaces nothing. On the way of a call one batch: 32 units, 8 runs,
 //! by one vector call (or a call a run where the kernel has none). A batch is taken first (its free
 //! bits are cleared), so that nobody can use it meanwhile, then advised, then given back; a thread
 //! that vanishes in a fork in between leaks that batch and no more.
@@ -23,6 +25,12 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 const BATCH: (usize, usize) = (32, 8);
 /// The same when the caller asked for it.
 const LARGE_BATCH: (usize, usize) = (64, 16);
+/// Units that are worth a call once half was reached: not each one that comes back by itself.
+const LEAST: usize = 16;
+/// Most that may stay free because of a peak that is over, in floors.
+const RECENT_FLOORS: usize = 4;
+/// Bytes of a peak that are forgotten for each byte that is replaced.
+const DECAY: usize = 64;
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 
@@ -36,6 +44,8 @@ static FLOOR_LEFT: AtomicUsize = AtomicUsize::new(0);
 static SHARE: AtomicU32 = AtomicU32::new(0);
 /// Whether more was dirty than is kept, and half of that is not reached yet.
 static DRAINING: AtomicBool = AtomicBool::new(false);
+/// Bytes that were in use at the last peak, less what was replaced since.
+static RECENT: AtomicUsize = AtomicUsize::new(0);
 /// Word of `Free` below which the next batch on the way of a call is looked for.
 static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -106,32 +116,67 @@ pub(crate) struct Purged {
 pub(crate) fn purge_if_due() {
     crate::background::start_if_wanted();
     let dirty = DIRTY.load(Ordering::Relaxed);
-    let used = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
-    let kept = with_share(used, || FLOOR_LEFT.load(Ordering::Relaxed)) >> UNIT_SHIFT;
-    let kept = kept + READY.load(Ordering::Relaxed);
-    if dirty > kept {
+    let left = FLOOR_LEFT.load(Ordering::Relaxed);
+    if dirty << UNIT_SHIFT <= left / 2 {
+        DRAINING.store(false, Ordering::Relaxed);
+        return;
+    }
+    let live = USED.load(Ordering::Relaxed) << UNIT_SHIFT;
+    let kept = (with_share(live, || left) >> UNIT_SHIFT) + READY.load(Ordering::Relaxed);
+    let recent = remembered(live) >> UNIT_SHIFT;
+    if dirty > kept.max(recent) {
         DRAINING.store(true, Ordering::Relaxed);
     } else if !DRAINING.load(Ordering::Relaxed) {
         return;
     }
-    drain(dirty, kept);
+    let target = (kept / 2).max(recent.saturating_sub(BATCH.0));
+    if dirty <= target {
+        DRAINING.store(false, Ordering::Relaxed);
+    } else if dirty > kept.max(recent) || dirty >= target + LEAST {
+        drain(target);
+    }
 }
 
-/// Purges one batch on the way to half of `kept`.
+/// Bytes that may stay free because so much more was in use a while ago; takes note of `live`, and of
+/// half a floor that came back before this was asked.
+fn remembered(live: usize) -> usize {
+    let recent = RECENT.load(Ordering::Relaxed);
+    let floor = FLOOR.load(Ordering::Relaxed);
+    if recent <= live {
+        RECENT.store(live.saturating_add(floor / 2), Ordering::Relaxed);
+        return 0;
+    }
+    let most = floor.saturating_mul(RECENT_FLOORS);
+    (recent - live).min(most)
+}
+
+/// Whether there was a peak that may be remembered.
+#[inline(always)]
+pub(crate) fn remembers() -> bool {
+    RECENT.load(Ordering::Relaxed) != 0
+}
+
+/// Says that so many bytes were replaced: allocated where others had been freed.
+pub(crate) fn forget(bytes: usize) {
+    let recent = RECENT.load(Ordering::Relaxed);
+    if recent > USED.load(Ordering::Relaxed) << UNIT_SHIFT {
+        RECENT.store(recent.saturating_sub(bytes.saturating_mul(DECAY)), Ordering::Relaxed);
+    }
+}
+
+/// Purges one batch on the way to `target`.
 #[inline(never)]
-fn drain(dirty: usize, kept: usize) {
+fn drain(target: usize) {
     let live = (USED.load(Ordering::Relaxed) << UNIT_SHIFT).saturating_sub(shelf::bytes());
     shelf::shrink(allowance(live, 1).saturating_add(ready()));
-    if dirty <= kept / 2 {
-        DRAINING.store(false, Ordering::Relaxed);
-        return;
-    }
     let mut word = CURSOR.load(Ordering::Relaxed);
     // Where each range takes a call of its own: 8 calls.
     let runs = if takes_vectors() { BATCH.1 } else { 2 };
     let mut batch = Batch::new((BATCH.0, runs));
-    batch.gather(&mut word, kept / 2, SEARCH_WORDS);
-    CURSOR.store(if batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
+    batch.gather(&mut word, target, SEARCH_WORDS);
+    let done = DIRTY.load(Ordering::Relaxed) <= target;
+    // The next one from the top again: what lies low is claimed first.
+    CURSOR.store(if done || batch.runs == 0 { usize::MAX } else { word }, Ordering::Relaxed);
     batch.finish();
 }
 
@@ -167,6 +212,9 @@ pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
             break;
         }
     }
+    // Who asks wants it gone: no peak is remembered beyond what is kept.
+    let live = USED.load(Ordering::Relaxed).saturating_add(keep) << UNIT_SHIFT;
+    RECENT.fetch_min(live, Ordering::Relaxed);
     sum
 }
 

@@ -13,8 +13,8 @@ use crate::arena::{purge, tables};
 use crate::layout::{GRANULE_SHIFT, Heap, Pages, RUN, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::os::advise::takes_vectors;
-use crate::size_class::Class;
-use crate::sync::{AtomicU32, Ordering};
+use crate::size_class::{CLASSES, Class};
+use crate::sync::Ordering;
 
 /// Slabs that one step on the way of a call looks at.
 const SLABS_PER_STEP: usize = 16;
@@ -28,9 +28,13 @@ const PAUSE_DENSE: u32 = 7;
 const PAUSE_SMALL: u32 = 15;
 /// The same while there may be something to do, but nothing was ripe lately.
 const PAUSE_MOST: u32 = 3;
-const SMALL_HEAP: u32 = 32;
+const SMALL_HEAP: usize = 32;
 /// Bytes of a class that must have been out before half of them coming back asks for a walk.
 const WORTH_A_WALK: usize = 256 << 10;
+/// Most bytes that one look at a class counts as replaced.
+const MOST_REPLACED: usize = 1 << 20;
+/// Bytes replaced in a heap after which everybody's memory of the last peak fades.
+const FORGOTTEN_AT_ONCE: usize = 256 << 10;
 /// Each heap has this part of the floor.
 const FLOOR_PARTS: usize = 4;
 /// Bytes in use in a slab, by its header.
@@ -50,9 +54,11 @@ fn place(class: usize) -> usize {
 fn sum_up(state: &Pages) {
     let live = state.live.swap(0, Ordering::Relaxed);
     let idle = state.idle.swap(0, Ordering::Relaxed);
-    let excess = idle.saturating_sub(purge::allowance(live, FLOOR_PARTS));
+    let excess =
+        if idle == 0 { 0 } else { idle.saturating_sub(purge::allowance(live, FLOOR_PARTS)) };
     state.excess.store(excess, Ordering::Relaxed);
     let mut any = false;
+    let mut met = 0;
     for (index, word) in state.classes.iter().enumerate() {
         let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {
@@ -63,6 +69,7 @@ fn sum_up(state: &Pages) {
             {
                 let used = used.swap(0, Ordering::Relaxed) as usize;
                 let slabs = slabs.swap(0, Ordering::Relaxed) as usize;
+                met += slabs;
                 // A few slabs are half free by chance now and then.
                 let part = if slabs <= 4 { 3 } else { 2 };
                 let is = slabs > 1 && part * used < slabs * UNIT_BYTES;
@@ -71,9 +78,8 @@ fn sum_up(state: &Pages) {
             }
         }
     }
-    let small = state.met.swap(0, Ordering::Relaxed) < SMALL_HEAP;
     if !any && excess == 0 {
-        let pause = if small { PAUSE_SMALL } else { PAUSE_DENSE };
+        let pause = if met < SMALL_HEAP { PAUSE_SMALL } else { PAUSE_DENSE };
         state.pause.store(pause, Ordering::Relaxed);
     }
 }
@@ -93,6 +99,40 @@ pub(super) fn watch(held: &Held, class: Class) {
     } else if out < most / 2 && most as usize * class.size() >= WORTH_A_WALK {
         peak.store(out, Ordering::Relaxed);
         hurry(pages, (most - out) as usize * class.size(), out as usize * class.size());
+    }
+}
+
+/// Counts what the refills of the class at the cursor took since it was last looked at here, if they took something before
+/// that look, too: a load that only fills or only empties has replaced nothing.
+#[cold]
+#[inline(never)]
+fn count_replaced(held: &Held) {
+    let pages = &held.heap().pages;
+    let Some(unit) = pages.cursor.load(Ordering::Relaxed).checked_sub(1) else { return };
+    // SAFETY: the cursor is behind a unit that was below the bound.
+    let class = unsafe { tables::record(unit) }.identity().class();
+    if class == 0 {
+        return; // it has gone
+    }
+    // Of a run slab's classes any.
+    let class = if class != RUN { class } else { RUN + unit as usize % (CLASSES - RUN) };
+    let class = Class::from_index(class);
+    let Some(last) = pages.refilled.get(class.index()) else { return };
+    let counted = held.heap().counters_of(class).refilled_blocks.load(Ordering::Relaxed) as u32;
+    let before = last.load(Ordering::Relaxed);
+    // The lowest bit says whether there were any.
+    let blocks = (counted << 1).wrapping_sub(before & !1) >> 1;
+    last.store(counted << 1 | u32::from(blocks != 0), Ordering::Relaxed);
+    if blocks == 0 || before & 1 == 0 {
+        return;
+    }
+    let bytes = (blocks as usize * class.size()).min(MOST_REPLACED);
+    let sum = pages.replaced.load(Ordering::Relaxed) + bytes;
+    if sum < FORGOTTEN_AT_ONCE {
+        pages.replaced.store(sum, Ordering::Relaxed);
+    } else {
+        pages.replaced.store(0, Ordering::Relaxed);
+        purge::forget(sum);
     }
 }
 
@@ -138,12 +178,9 @@ fn walk(held: &Held, slabs: usize, taken: &mut Taken) -> Result<(), Misuse> {
         if let Some(word) = state.classes.get(class / 64) {
             word.store(word.load(Ordering::Relaxed) | 1 << (class % 64), Ordering::Relaxed);
         }
-        let add = |sum: &AtomicU32, by: usize| {
-            sum.store(sum.load(Ordering::Relaxed).saturating_add(by as u32), Ordering::Relaxed);
-        };
-        add(used_by_class, used);
-        add(slabs, 1);
-        add(&state.met, 1);
+        let sum = used_by_class.load(Ordering::Relaxed).saturating_add(used as u32);
+        used_by_class.store(sum, Ordering::Relaxed);
+        slabs.store(slabs.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         state.live.store(state.live.load(Ordering::Relaxed) + used, Ordering::Relaxed);
         if 2 * used > UNIT_BYTES || held.current(class).load(Ordering::Relaxed) == unit {
             continue;
@@ -176,6 +213,9 @@ pub(super) fn step(heap: &'static Heap) {
     let urgent = heap.pages.pause.load(Ordering::Relaxed) <= PAUSE_MOST;
     let slabs = if urgent { 2 * SLABS_PER_STEP } else { SLABS_PER_STEP };
     let outcome = walk(&held, slabs, &mut taken);
+    if purge::remembers() {
+        count_replaced(&held);
+    }
     // While slabs change between two looks there is nothing to take, and no hurry.
     let pause = heap.pages.pause.load(Ordering::Relaxed);
     let pause = if !taken.is_empty() { 0 } else { pause.max((2 * pause + 1).min(PAUSE_MOST)) };
