@@ -146,6 +146,9 @@ fn remembered(live: usize) -> usize {
         RECENT.store(live.saturating_add(floor / 2), Ordering::Relaxed);
         return 0;
     }
+    if SHARE.load(Ordering::Relaxed) == 0 {
+        return 0; // who wants no share kept, or is beyond the soft limit, wants no peak remembered
+    }
     let most = floor.saturating_mul(RECENT_FLOORS);
     (recent - live).min(most)
 }

@@ -24,8 +24,8 @@ static GROWER: AtomicUsize = AtomicUsize::new(0);
 /// Whether GROWER is held by a fork, whose own thread may grow the window all the same.
 static FORK_GROWS: AtomicBool = AtomicBool::new(false);
 
-/// Smallest and largest step of reservation, units: 1 MiB and 64 MiB.
-const RESERVE_STEP: (usize, usize) = (16, 1024);
+/// Smallest and largest step of reservation, units: 512 KiB and 64 MiB.
+const RESERVE_STEP: (usize, usize) = (8, 1024);
 /// Smallest and largest step of commitment, units: 1 MiB and 32 MiB.
 const COMMIT_STEP: (usize, usize) = (16, 512);
 
@@ -220,9 +220,9 @@ fn reserve_more(need: usize) -> Reserved {
         return Reserved::Failed;
     }
     let most = limit - reserved;
-    // A quarter ahead: where everything is locked, or address space is short, what is reserved is
+    // An eighth ahead: where everything is locked, or address space is short, what is reserved is
     // missing to the rest of the program.
-    let mut step = (reserved / 4).clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need);
+    let mut step = (reserved / 8).clamp(RESERVE_STEP.0, RESERVE_STEP.1).max(need);
     if reserved == 0 {
         step = step.max(policy::first_reserve());
     }
