@@ -5,7 +5,7 @@ use crate::burst;
 use crate::config::Config;
 use crate::hit;
 use crate::misuse::{Misuse, report};
-use crate::size_class::{Class, MEDIUM_MAX, MIN_ALIGN, SMALL_MAX, round};
+use crate::size_class::{Class, MEDIUM_MAX, round};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
@@ -88,45 +88,74 @@ unsafe impl GlobalAlloc for Bitmag {
 /// As for `GlobalAlloc::realloc`.
 unsafe fn reallocate(face: &Bitmag, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let align = layout.align();
-    let class_of = |size: usize| {
-        if align <= MIN_ALIGN && size.wrapping_sub(1) < SMALL_MAX {
-            Some(Class::from_index((size + 15) >> 4)) // what follows comes to for nearly all of them
-        } else {
-            Class::of(round(size, align))
+    if let Some(old) = Class::of(round(layout.size(), align))
+        && let Some(new) = Class::of(round(new_size, align))
+        && !crate::check::is_on()
+    {
+        if old == new {
+            return block;
         }
-    };
-    let (old, new) = (class_of(layout.size()), class_of(new_size));
-    let moves = match (old, new) {
-        (Some(old), Some(new)) if !crate::check::is_on() => {
-            if old == new {
-                return block;
-            }
-            block::is_start_of(block, old)
-        }
-        (Some(_), None) | (None, Some(_)) => true,
-        _ => false,
-    };
-    if !moves {
-        match resize(block, layout, new_size) {
-            Ok(Some(same)) => return same,
-            Ok(None) => {}
-            Err(misuse) => report(misuse),
+        if block::is_start_of(block, old) {
+            // SAFETY: the caller's contract.
+            return unsafe { move_block(face, block, layout, new_size) };
         }
     }
+    // SAFETY: the caller's contract.
+    unsafe { reallocate_otherwise(face, block, layout, new_size) }
+}
+
+/// Allocates `new_size` bytes, copies, and frees the old block; NULL, nothing changed, without memory.
+///
+/// # Safety
+/// That of `GlobalAlloc::realloc`.
+#[inline(always)]
+unsafe fn move_block(face: &Bitmag, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     // SAFETY: the caller guarantees that `new_size` makes a valid layout; the new block has room
     // for what is copied, and the old one is the caller's.
     unsafe {
-        let moved = if old.is_none() && new_size > layout.size() {
-            block::allocate_to_grow(new_size, align)
-        } else {
-            face.alloc(Layout::from_size_align_unchecked(new_size, align))
-        };
+        let moved = face.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, layout.size().min(new_size));
             face.dealloc(block, layout);
         }
         moved
     }
+}
+
+/// `reallocate` where large blocks or the checked mode come into it, or the block is not what it should be.
+///
+/// # Safety
+/// That of `GlobalAlloc::realloc`.
+#[inline(never)]
+unsafe fn reallocate_otherwise(
+    face: &Bitmag,
+    block: *mut u8,
+    layout: Layout,
+    new_size: usize,
+) -> *mut u8 {
+    let align = layout.align();
+    let old = Class::of(round(layout.size(), align));
+    let new = Class::of(round(new_size, align));
+    if old.is_some() == new.is_some() {
+        match resize(block, layout, new_size) {
+            Ok(Some(same)) => return same,
+            Ok(None) => {}
+            Err(misuse) => report(misuse),
+        }
+    }
+    if old.is_none() && new_size > layout.size() {
+        // SAFETY: as in `move_block`.
+        unsafe {
+            let moved = block::allocate_to_grow(new_size, align);
+            if !moved.is_null() {
+                ptr::copy_nonoverlapping(block, moved, layout.size());
+                face.dealloc(block, layout);
+            }
+            return moved;
+        }
+    }
+    // SAFETY: the caller's contract.
+    unsafe { move_block(face, block, layout, new_size) }
 }
 
 /// Tries to resize without moving across classes.

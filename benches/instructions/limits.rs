@@ -100,7 +100,7 @@ pub static ROWS: [Row; 23] = [
         2,
         [[35_020, 70_020], [35_020, 70_020]],
     )),
-    closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 2203], [19, 2203]]),
+    closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 1974], [19, 1974]]),
     // Counted by benches/thread_exit.rs: the thread holds the block that it allocated, and one magazine.
     closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[1_982, 1_982], [1_982, 1_982]]),
     open(closed(
@@ -109,7 +109,7 @@ pub static ROWS: [Row; 23] = [
         36.0,
         [10_000, 20_000],
         2,
-        [[513_495, 1_024_961], [513_495, 1_024_961]],
+        [[513_107, 1_023_905], [513_107, 1_023_905]],
     )),
     open(closed(
         "shuffled",
@@ -117,7 +117,7 @@ pub static ROWS: [Row; 23] = [
         44.0,
         LONG,
         2,
-        [[7_798_158, 15_601_426], [7_798_158, 15_601_426]],
+        [[7_708_491, 15_422_612], [7_708_491, 15_422_612]],
     )),
     closed(
         "mixed",
@@ -125,7 +125,7 @@ pub static ROWS: [Row; 23] = [
         45.0,
         LONG,
         2,
-        [[5_137_104, 10_308_895], [5_137_080, 10_308_835]],
+        [[5_105_633, 10_246_338], [5_105_609, 10_246_278]],
     ),
     open(closed(
         "remote_free",
@@ -133,7 +133,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         [50_000, 100_000],
         1,
-        [[2_718_679, 5_499_855], [2_718_679, 5_499_855]],
+        [[2_709_949, 5_486_389], [2_709_949, 5_486_389]],
     )),
     open(closed(
         "remote_refill",
@@ -141,7 +141,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         [50_000, 100_000],
         1,
-        [[1_215_550, 2_433_287], [1_215_550, 2_433_287]],
+        [[1_207_210, 2_415_644], [1_207_210, 2_415_644]],
     )),
     closed("calloc", "calloc(1, 64) + free", 36.0, PAIRS, 2, [[42_020, 84_020], [42_020, 84_020]]),
     closed(
@@ -158,7 +158,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         [100, 200],
         0,
-        [[4_735_925, 9_471_825], [3_078_120, 6_156_220]],
+        [[4_731_025, 9_462_025], [3_072_420, 6_144_820]],
     )),
     // Counted by benches/rust_calls.rs: the Rust face with layouts that the compiler does not know; the call is part of the operation here.
     closed(
@@ -183,7 +183,7 @@ pub static ROWS: [Row; 23] = [
         0.0,
         PAIRS,
         0,
-        [[190_032, 380_032], [179_029, 358_029]],
+        [[183_032, 366_032], [175_029, 350_029]],
     )),
     open(closed(
         "rust_alloc_zeroed",

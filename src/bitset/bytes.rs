@@ -8,7 +8,7 @@ use crate::sync::{AtomicU8, Ordering};
     all(target_arch = "x86_64", not(loom)),
     allow(dead_code, reason = "the twin, for the test")
 )]
-fn plainly(bytes: &[AtomicU8; 64], least: u8) -> u64 {
+pub(crate) fn plainly(bytes: &[AtomicU8; 64], least: u8) -> u64 {
     let mut bits = 0;
     for (index, byte) in bytes.iter().enumerate() {
         bits |= u64::from(byte.load(Ordering::Relaxed) >= least) << index;
@@ -45,7 +45,43 @@ cfg_if::cfg_if! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::longest_run;
     use super::*;
+    use crate::sync::AtomicU64;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_longest_run_is_that_of_a_loop() {
+        let mut random = 7u64;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        for round in 0..5000 {
+            let words: Vec<AtomicU64> = (0..8)
+                .map(|_| {
+                    // Dense, sparse, whole and empty words.
+                    let word = match (round + next() as usize) % 5 {
+                        0 => next(),
+                        1 => next() | next() | next() | next(),
+                        2 => next() & next() & next(),
+                        3 => u64::MAX << (next() % 64),
+                        _ => u64::MAX.wrapping_add(next() % 2),
+                    };
+                    AtomicU64::new(word)
+                })
+                .collect();
+            let (mut naive, mut here) = (0, 0);
+            for bit in 0..8 * 64 {
+                let set = words[bit / 64].load(Ordering::Relaxed) >> (bit % 64) & 1 != 0;
+                here = if set { here + 1 } else { 0 };
+                naive = naive.max(here);
+            }
+            assert_eq!(longest_run(&words), naive);
+        }
+    }
 
     #[test]
     fn says_the_same_as_the_twin_and_as_a_loop() {

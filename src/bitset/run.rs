@@ -48,12 +48,6 @@ pub(super) fn short(words: &[AtomicU64], n: u32, starts: u64) -> Option<usize> {
     None
 }
 
-/// `short_at` for the vector backends, which ask it where a vector has shown a candidate: seldom, and from many places.
-#[inline(never)]
-pub(super) fn confirm(words: &[AtomicU64], i: usize, n: u32, starts: u64) -> Option<usize> {
-    short_at(words, i, n, starts)
-}
-
 /// The lowest such run that starts in word `i`.
 #[inline(always)]
 pub(super) fn short_at(words: &[AtomicU64], i: usize, n: u32, starts: u64) -> Option<usize> {

@@ -99,7 +99,7 @@ unsafe fn runs<V: Vector, const STEPS: usize>(
     let w = V::WORDS;
     let whole = words.len() - 1; // words that have a successor
     let mut i = 0;
-    let confirm = |at: usize| run::confirm(words, at, n, starts);
+    let confirm = |at: usize| run::short_at(words, at, n, starts);
     // SAFETY: vectors are read from words that have a successor, each with the word behind it; there is one vector of
     // them at least; the features are the caller's.
     unsafe {
