@@ -31,11 +31,11 @@ fn git(folder: &Path, args: &[&str]) -> Child {
         .env("TZ", "UTC")
 }
 
-/// A stream for `git fast-import`: 150 commits over 120 files.
+/// A stream for `git fast-import`: 200 commits over 120 files.
 fn history() -> String {
     let mut stream = String::new();
     let mut rng = fastrand::Rng::with_seed(3);
-    for commit in 0..150 {
+    for commit in 0..200 {
         let when = 1_600_000_000 + commit * 1000;
         let message = format!("Commit {commit}: {}", "a few words ".repeat(rng.usize(1..6)));
         let _ = writeln!(

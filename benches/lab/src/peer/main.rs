@@ -1,5 +1,5 @@
 //! One allocator and what it runs: the rows of the instruction counts (`bitmag-lab-peer ROW LENGTH real|nothing|miswired KEPT`, under
-//! callgrind) and the workloads (`bitmag-lab-peer work NAME PERCENT`, `bitmag-lab-peer list`, and `miswired` for the proof of the proof).
+//! callgrind) and the workloads (`bitmag-lab-peer work NAME PERCENT`, `bitmag-lab-peer list`, `replay TRACE`, and `miswired` for the proof of the proof).
 //! Which allocator it is was chosen when it was built (one feature of this package; none means the system's). It says which functions it
 //! is wired to. With `nothing` the loops run around functions that only return; with `miswired` around those of another allocator,
 //! while the program claims its own: the lab has to notice.
@@ -42,6 +42,7 @@ fn main() {
     match &*name {
         "list" => return list(),
         "work" => return work(arguments),
+        "replay" => return replay(arguments),
         "miswired" => return allocator::declare(miswired()),
         _ => {}
     }
@@ -85,6 +86,16 @@ fn work(mut arguments: impl Iterator<Item = String>) {
     allocator::declare(face);
     let outcome = workloads::run(&name, face, percent).expect("a workload of that name");
     println!("{}", serde_json::to_string(&outcome).expect("an outcome"));
+}
+
+/// Replays a packed trace and says what it came to, as one line of JSON.
+fn replay(mut arguments: impl Iterator<Item = String>) {
+    let path = arguments.next().expect("a trace");
+    let face = allocator::face();
+    allocator::declare(face);
+    let outcome = replay::replay(face, path.as_ref());
+    let outcome = outcome.unwrap_or_else(|why| panic!("{path}: {why}"));
+    println!("{}", serde_json::to_string(&outcome).expect("numbers"));
 }
 
 /// So many blocks of every size stay, as in any program that does anything: where the only block of its size comes and goes, some
