@@ -18,20 +18,23 @@ pub(crate) fn plainly(bytes: &[AtomicU8; 64], least: u8) -> u64 {
 
 cfg_if::cfg_if! {
     if #[cfg(all(target_arch = "x86_64", not(loom)))] {
+        use core::arch::asm;
         use core::arch::x86_64::{
-            __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_movemask_epi8, _mm_set1_epi8,
+            __m128i, _mm_cmpeq_epi8, _mm_max_epu8, _mm_movemask_epi8, _mm_set1_epi8,
         };
 
         /// Bit `i` says whether byte `i` is at least `least`. Each byte is read once, relaxed.
         #[inline]
         pub(crate) fn bytes_at_least(bytes: &[AtomicU8; 64], least: u8) -> u64 {
-            // SAFETY: SSE2 is part of x86_64; four vectors lie inside the array. Aligned or not, a vector load reads each byte
-            // whole, as every backend's loads do its words.
+            // SAFETY: SSE2 is part of x86_64; four vectors lie inside the array. In assembly, as the loads of the backends:
+            // others write these bytes meanwhile, and an instruction reads each of them whole.
             unsafe {
                 let least = _mm_set1_epi8(least.cast_signed());
                 let mut bits = 0;
                 for part in 0..4 {
-                    let sixteen = _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>().add(part));
+                    let sixteen: __m128i;
+                    asm!("movdqu {v}, [{p}]", v = out(xmm_reg) sixteen, p = in(reg) bytes.as_ptr().add(16 * part),
+                        options(nostack, preserves_flags, readonly));
                     let enough = _mm_cmpeq_epi8(_mm_max_epu8(sixteen, least), sixteen);
                     bits |= u64::from(_mm_movemask_epi8(enough).cast_unsigned()) << (16 * part);
                 }
