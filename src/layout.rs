@@ -185,8 +185,8 @@ pub(crate) const FITS: usize = SMALL_CLASSES + 3;
 pub(crate) const ROOMY: usize = CLASSES - 1;
 /// No unit.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
-/// No place to look for a row at.
-pub(crate) const NO_ROW: u32 = u32::MAX;
+/// No place to look for a row at: beyond every slab, and no overflow where a row's blocks are added.
+pub(crate) const NO_ROW: u32 = u32::MAX - 63;
 
 /// What is known of one unit: 1,088 bytes, 17 cache lines, so that neighbours do not share sets.
 ///
