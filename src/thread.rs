@@ -220,9 +220,14 @@ pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
 /// # Safety
 /// `tls` is the calling thread's block, ACTIVE and marked busy.
 pub(crate) unsafe fn flush_all(tls: *mut Tls) {
+    // SAFETY: the caller's contract; an ACTIVE thread has a record.
+    let depths = unsafe { &(*(*tls).thread).depths };
     for class in 1..CLASSES {
-        // SAFETY: the caller's contract.
-        unsafe { magazine::empty(tls, Class::from_index(class)) };
+        // SAFETY: one for each class. 0: the class was never used, so its top stands on the dummy.
+        if unsafe { depths.get_unchecked(class) }.load(Ordering::Relaxed) != 0 {
+            // SAFETY: the caller's contract.
+            unsafe { magazine::empty(tls, Class::from_index(class)) };
+        }
     }
     // SAFETY: the caller's contract; an ACTIVE thread has a record.
     unsafe { kept::empty((*tls).thread) };

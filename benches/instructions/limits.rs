@@ -102,7 +102,7 @@ pub static ROWS: [Row; 23] = [
     )),
     closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 1974], [19, 1974]]),
     // Counted by benches/thread_exit.rs: the thread holds the block that it allocated, and one magazine.
-    closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[1_982, 1_982], [1_982, 1_982]]),
+    closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[1_473, 1_473], [1_473, 1_473]]),
     open(closed(
         "thousand",
         "1,000 mallocs of 64 B, then 1,000 frees, per pair",
