@@ -1,5 +1,5 @@
-//! The same count everywhere: one trace, run five times under callgrind in other surroundings, costs the same number of instructions.
-//! Environment (size and content), address-space layout and stack limit vary; the backend is pinned, as it is for every such promise.
+//! The same count everywhere: one trace, run six times under callgrind in other surroundings, costs the same number of instructions.
+//! Environment (size and content), address-space layout, stack limit and the number of processors vary; the backend is pinned, as it is for every such promise.
 //! Counted is all that happens inside the trace after the first allocation, the allocator's functions and the trace's own.
 
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
@@ -87,6 +87,15 @@ fn count(prefix: &[&str], variables: &[(&str, String)]) -> Result<(u64, String),
     Ok((total.ok_or("the profile has no total")?, profile))
 }
 
+/// The number of a processor that this process may run on.
+fn first_processor() -> Result<String, String> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = list.unwrap_or("").trim().split([',', '-']).next().unwrap_or("");
+    ensure!(!first.is_empty(), "the system does not say which processors this process may use");
+    Ok(first.to_string())
+}
+
 fn same() -> Tested {
     if !cfg!(target_arch = "x86_64") {
         return Ok(Verdict::NotHere("the backend that is pinned is x86_64's".into()));
@@ -95,6 +104,7 @@ fn same() -> Tested {
         ("valgrind", "valgrind"),
         ("setarch", "setarch (util-linux)"),
         ("prlimit", "prlimit (util-linux)"),
+        ("taskset", "taskset (util-linux)"),
     ] {
         if tool(name).is_none() {
             return Ok(Verdict::Missing(what.into()));
@@ -104,12 +114,15 @@ fn same() -> Tested {
     let fixed: &[&str] = &["setarch", "-R"];
     /// What the program is started with, and the environment it finds.
     type Surroundings<'a> = (&'a [&'a str], Vec<(&'a str, String)>);
-    let surroundings: [Surroundings; 5] = [
+    let processor = first_processor()?;
+    let alone: &[&str] = &["taskset", "-c", &processor];
+    let surroundings: [Surroundings; 6] = [
         (&[], vec![]),
         (&[], long(3)),
         (fixed, vec![("LANG", "C.UTF-8".into()), ("BITMAG_CHECK", "1".into())]),
         (&["prlimit", "--stack=67108864"], long(70_000)),
         (&["prlimit", "--stack=1048576", "setarch", "-R"], long(5000)),
+        (alone, vec![]), // fewer processors, fewer heaps
     ];
     let mut counts = Vec::new();
     for (prefix, variables) in &surroundings {

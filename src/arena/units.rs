@@ -71,7 +71,7 @@ pub(super) fn claim_exactly(start: usize, len: usize) -> bool {
         let free = unsafe { unit_word(Region::Free, word) };
         let got = free.fetch_and(!mask, Ordering::Acquire) & mask;
         if got == mask {
-            done += mask.count_ones() as usize;
+            done = (word * 64 + 64).min(start + len) - start;
             return true;
         }
         if got != 0 {

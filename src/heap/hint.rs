@@ -16,7 +16,9 @@
 use super::lock::Held;
 use crate::arena::tables;
 use crate::bitset;
-use crate::layout::{CHUNK_UNITS, CHUNK_WORDS, FITTING, GROUP_CHUNKS, HINTS, Row, UNKNOWN};
+use crate::layout::{
+    CHUNK_UNITS, CHUNK_WORDS, FITTING, GROUP_CHUNKS, HINTS, RUN, Record, Row, UNKNOWN,
+};
 use crate::size_class::SMALL_CLASSES;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -53,10 +55,11 @@ fn set_bit(unit: u32, row: usize) {
     }
 }
 
-/// Says that a slab may have something to take. For whoever has freed without the lock.
+/// Says that a slab of `class`, a small one or `RUN`, may have something to take. For whoever has freed
+/// without the lock, and so does not know what fits into a run slab.
 #[inline]
-pub(super) fn set(unit: u32, hint: usize) {
-    set_bit(unit, hint);
+pub(super) fn set(unit: u32, class: usize) {
+    set_bit(unit, if class == RUN { UNKNOWN } else { class });
 }
 
 /// The same for the holder of the lock, who need not write what stands there already: nobody else
@@ -244,10 +247,12 @@ fn fits_byte(class: usize) -> u8 {
     (class - SMALL_CLASSES) as u8
 }
 
-/// Says that a run slab of the heap that the lock is held of may have room for `class` and below.
-pub(super) fn set_fitting(unit: u32, heap: usize, class: usize) {
+/// Says of a run slab that it may have room for the class that its record says, and below. Its owner's
+/// lock is held.
+pub(super) fn set_fitting(record: &Record, unit: u32) {
     let (chunk, within) = (unit as usize / CHUNK_UNITS, unit as usize % CHUNK_UNITS);
-    let byte = fits_byte(class);
+    let byte = fits_byte(record.fits.load(Ordering::Relaxed) as usize);
+    let heap = record.identity().owner().unwrap_or(0) as usize;
     // SAFETY: units that have hints are below the bound; a chunk has 8 words of 64 units.
     let (fits, most) = unsafe {
         (tables::fits(chunk, within / 64).get_unchecked(within % 64), tables::most(chunk, heap))

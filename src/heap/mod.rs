@@ -313,17 +313,20 @@ fn look_elsewhere(home: u32, class: Class, turn: u32) {
     if walk::is_sparse(heap(home), class) {
         crate::magazine::note_sparse(class);
     }
-    let other = turn % count();
-    if !hint::owns_none(other)
-        && let Some(held) = lock::try_lock(heap(other))
-    {
+    // Never its own, so that a lone thread does the same work whatever the number of heaps. There are
+    // four to a processor, so 8 and the number of others have no common factor: all get their step.
+    let others = count() - 1;
+    let behind = home + 1 + turn % others;
+    let other = if behind > others { behind - others - 1 } else { behind };
+    let owns_none = hint::owns_none(other);
+    if !owns_none && let Some(held) = lock::try_lock(heap(other)) {
         let outcome = sweep::look_around(&held, 4);
         let retired = held.release();
         settle(outcome, retired);
     }
     if turn.is_multiple_of(SWEEPS_PER_STEP) {
-        let step = turn / SWEEPS_PER_STEP;
-        walk::step(heap(if step.is_multiple_of(4) { step / 4 % count() } else { home }));
+        let elsewhere = turn.is_multiple_of(4 * SWEEPS_PER_STEP) && !owns_none;
+        walk::step(heap(if elsewhere { other } else { home }));
     }
 }
 

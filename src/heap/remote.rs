@@ -12,9 +12,7 @@ use super::lock::Held;
 use super::{run, slab};
 use crate::arena::{direct, tables, units, window};
 use crate::bitset::Located;
-use crate::layout::{
-    GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, RUN, Record, UNIT_BYTES, UNKNOWN,
-};
+use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, RUN, Record, UNIT_BYTES};
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::Class;
 use crate::sync::Ordering;
@@ -124,7 +122,7 @@ pub(super) fn add(
         return Err(before & bits);
     }
     if before == 0 {
-        hint::set(unit, if class == RUN { UNKNOWN } else { class });
+        hint::set(unit, class);
     }
     Ok(())
 }

@@ -135,7 +135,6 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         take_from(record, unit, class, want, out);
         if out.len() != 0 {
             make_current(held, unit, RUN);
-            record.set_identity(record.identity().quiet());
             return sweep::look_around(held, 2);
         }
         // It fits less than was thought, so the next search does not find it: that is the progress.
@@ -206,14 +205,13 @@ fn fits_more(record: &Record, unit: u32, start: usize, len: usize) {
         return;
     }
     let (low, high) = merged(record, start, start + len);
-    let now = largest_within(low, high, fits.max(SMALL_CLASSES));
-    if now <= fits || now == SMALL_CLASSES {
+    let now = largest_within(low, high, fits);
+    if now == fits {
         return;
     }
     record.fits.store(now as u32, Ordering::Relaxed);
     if hint::is_set(unit, FITTING) {
-        let owner = record.identity().owner().unwrap_or(0) as usize;
-        hint::set_fitting(unit, owner, now);
+        hint::set_fitting(record, unit);
     }
 }
 

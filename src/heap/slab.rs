@@ -77,15 +77,15 @@ pub(super) fn forget_row(held: &Held, class: Class) {
 pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
     let current = held.current(class);
     let old = current.load(Ordering::Relaxed);
-    if old == unit {
-        return;
-    }
-    current.store(unit, Ordering::Relaxed);
     // SAFETY: current slabs are below the bound.
     let (record, old_record) = unsafe {
         (tables::record(unit), if old == NO_UNIT { None } else { Some(tables::record(old)) })
     };
     record.set_identity(record.identity().quiet());
+    if old == unit {
+        return;
+    }
+    current.store(unit, Ordering::Relaxed);
     // Its pages are about to be used again.
     record.purged.store(0, Ordering::Relaxed);
     record.row.store(NO_ROW, Ordering::Relaxed);
@@ -115,11 +115,7 @@ pub(super) fn leave_hint(record: &Record, unit: u32, class: usize) {
 fn leave_hint_of_run(record: &Record, unit: u32) {
     match record.fits.load(Ordering::Relaxed) as usize {
         ROOMY => hint::set_own(unit, UNKNOWN),
-        fits if fits > SMALL_CLASSES => {
-            // Owned, as whoever calls holds the owner's lock.
-            let owner = record.identity().owner().unwrap_or(0) as usize;
-            hint::set_fitting(unit, owner, fits);
-        }
+        fits if fits > SMALL_CLASSES => hint::set_fitting(record, unit),
         _ => return record.set_identity(record.identity().loud()),
     }
     record.set_identity(record.identity().quiet());
@@ -236,7 +232,6 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         fold(record, unit, class)?;
         if record.used.load(Ordering::Relaxed) != record.blocks.load(Ordering::Relaxed) {
             make_current(held, unit, index);
-            record.set_identity(record.identity().quiet());
             take_local(record, unit, class, want, out);
             if out.len() == want {
                 return sweep::look_around(held, 2);
@@ -269,7 +264,7 @@ pub(super) fn adopt(held: &Held, unit: u32, class: usize) -> Result<bool, Misuse
         clear_hints(unit, class);
         crate::sync::fence(Ordering::SeqCst);
         if record.identity().class() == class {
-            hint::set(unit, if class == RUN { UNKNOWN } else { class });
+            hint::set(unit, class);
         }
         return Ok(false);
     };
@@ -343,6 +338,17 @@ pub(super) fn settle(held: &Held, record: &Record, unit: u32) -> Result<(), Misu
         record.set_identity(record.identity().quiet());
         return Ok(());
     }
+    settle_other(held, record, unit, class)
+}
+
+/// `settle` for a slab that is not current.
+#[inline]
+pub(super) fn settle_other(
+    held: &Held,
+    record: &Record,
+    unit: u32,
+    class: usize,
+) -> Result<(), Misuse> {
     if record.used.load(Ordering::Relaxed) == 0 {
         return retire(held, record, unit, class);
     }

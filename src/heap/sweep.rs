@@ -23,14 +23,13 @@ pub(super) fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     // SAFETY: owned slabs are below the bound.
     let record = unsafe { tables::record(unit) };
     let class = record.identity().class();
+    slab::clear_hint(record, unit, class);
     if held.current(class).load(Ordering::Relaxed) == unit {
-        slab::clear_hint(record, unit, class);
         record.set_identity(record.identity().quiet());
-    } else {
-        slab::clear_hint(record, unit, class);
+        return slab::fold_any(record, unit, class);
     }
     slab::fold_any(record, unit, class)?;
-    slab::settle(held, record, unit)
+    slab::settle_other(held, record, unit, class)
 }
 
 /// Looks at the next `count` slabs of the heap behind its cursor.
