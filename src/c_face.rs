@@ -296,6 +296,13 @@ pub unsafe fn release_sized_quickly(block: *mut u8, size: usize) -> bool {
     !block.is_null() && burst::free_sized(block, size)
 }
 
+/// The short way after a miss of `realloc`: whether a block of a medium class stays where it is, since
+/// `size` has the same class.
+#[inline(never)] // nor in another crate, which would put the table of sizes behind one more load everywhere
+pub fn stays_quickly(block: *const u8, size: usize) -> bool {
+    init::is_open() && block::is_run_for(block, size)
+}
+
 /// Allocates `count` blocks of `size` bytes; how many there were.
 ///
 /// # Safety

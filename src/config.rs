@@ -128,7 +128,7 @@ impl Config {
     /// [`Config::NEVER`] for all of it. Beyond that, and the floor, pages go back to the system, a
     /// bounded number on the way of a slow call, never on a hit. `BITMAG_PURGE_SHARE`.
     ///
-    /// What a peak needed stays too, up to four floors, while the program does little but free and
+    /// What a peak needed stays too, up to eight floors, while the program does little but free and
     /// allocate in waves; a program that needs less and goes on replacing blocks gives it back. With 0
     /// no peak is remembered.
     ///

@@ -152,8 +152,12 @@ pub(crate) struct Pages {
     /// Sums of the walk so far: bytes in use, and free bytes of sparse slabs.
     pub live: AtomicUsize,
     pub idle: AtomicUsize,
+    /// Free bytes of sparse slabs by the last whole walk.
+    pub last_idle: AtomicUsize,
     /// Bytes that are to go back, by the sums of the last whole walk.
     pub excess: AtomicUsize,
+    /// Whether some of that was asked for while the walk under way had begun.
+    pub hurried: AtomicBool,
     /// The same sums by small class, and of run slabs: bytes in use, slabs.
     pub used: [AtomicU32; RUN + 1],
     pub slabs: [AtomicU32; RUN + 1],

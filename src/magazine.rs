@@ -6,7 +6,7 @@
 //! misses every hit of that class instead of seeing half a change.
 //!
 //! Depth follows demand and bytes: 4 blocks at first, doubled at each refill and flush up to 2 KiB of
-//! blocks, from there on at every 16th, at most 31 and at most 16 KiB of small or 64 KiB of medium blocks. A class
+//! blocks, from there on at every 16th, at most 31 and at most 16 KiB of small or 256 KiB of medium blocks. A class
 //! that holds several slabs more than half of which is free gets 4 (2 of a medium one) where it takes
 //! and gives by turns, so that its blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow
 //! calls one comparison for all of this. How much moves follows it too: a class that was refilled last time

@@ -81,7 +81,15 @@ impl Class {
         self.0 as usize > SMALL_CLASSES
     }
 
-    /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of small or 64 KiB of medium
+    /// Whether `size` is of this class: above what the one before has room for, and not more than this one.
+    #[inline(always)]
+    pub(crate) fn is_smallest_for(self, size: usize) -> bool {
+        // SAFETY: as in `size`; class 0, which nothing has, stands before the first.
+        let before = unsafe { *SIZES.get_unchecked(self.0 as usize - 1) } as usize;
+        size > before && size <= self.size()
+    }
+
+    /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of small or 256 KiB of medium
     /// blocks, at least 2.
     #[inline(always)]
     pub(crate) fn max_depth(self) -> usize {
@@ -113,7 +121,7 @@ static MAX_DEPTHS: [u8; CLASSES] = max_depths();
 /// of several is worth more than one of small blocks; and a flush of more small blocks would put off what
 /// goes back with it.
 const SMALL_BYTES: u32 = 16 << 10;
-const MEDIUM_BYTES: u32 = 64 << 10;
+const MEDIUM_BYTES: u32 = 256 << 10;
 
 const fn max_depths() -> [u8; CLASSES] {
     let sizes = sizes();
@@ -208,7 +216,7 @@ mod tests {
         }
         for class in 1..CLASSES {
             let class = Class::from_index(class);
-            let most = if class.is_medium() { 64 << 10 } else { 16 << 10 };
+            let most = if class.is_medium() { 256 << 10 } else { 16 << 10 };
             let bytes = class.max_depth() * class.size();
             assert!(bytes <= most && class.max_depth() <= 31, "{class:?}");
             assert!(class.max_depth() == 31 || bytes + class.size() > most, "{class:?}");

@@ -1,9 +1,10 @@
 //! Returning the pages of free units, and the settings that say how eagerly.
 //!
 //! Driven by bytes: purging begins when free memory that may be resident passes a floor and a share
-//! of what is in use, and stops at half of that. What the last peak took beyond that stays too, up to
-//! four floors, until a program that needs less goes on working: each byte that it replaces takes 64
-//! off the peak. A wave that drains and fills up again replaces nothing. On the way of a call one batch: 32 units, 8 runs,
+//! of what is in use, and stops at half of that. Beyond that stay, up to eight floors in all, the units
+//! that the last peak took and as many bytes inside slabs as were given back and claimed again, until a
+//! program that needs less goes on working: each byte that it replaces takes 4 off the first and a
+//! quarter off the second. A wave that drains and fills up again replaces little. On the way of a call one batch: 32 units, 8 runs,
 //! by one vector call (or a call a run where the kernel has none). A batch is taken first (its free
 //! bits are cleared), so that nobody can use it meanwhile, then advised, then given back; a thread
 //! that vanishes in a fork in between leaks that batch and no more.
@@ -28,9 +29,11 @@ const LARGE_BATCH: (usize, usize) = (64, 16);
 /// Units that are worth a call once half was reached: not each one that comes back by itself.
 const LEAST: usize = 16;
 /// Most that may stay free because of a peak that is over, in floors.
-const RECENT_FLOORS: usize = 4;
+const RECENT_FLOORS: usize = 8;
 /// Bytes of a peak that are forgotten for each byte that is replaced.
-const DECAY: usize = 64;
+const DECAY: usize = 4;
+/// Bytes that are replaced until one is forgotten that was given back inside slabs and claimed again.
+const REGRET: usize = 4;
 /// Ranges that a run can come to: its blocks and three tables.
 const RANGES_PER_RUN: usize = 4;
 
@@ -46,6 +49,12 @@ static SHARE: AtomicU32 = AtomicU32::new(0);
 static DRAINING: AtomicBool = AtomicBool::new(false);
 /// Bytes that were in use at the last peak, less what was replaced since.
 static RECENT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes inside slabs that were given back lately, less what was claimed since; and what of them was
+/// claimed again. Both less what was replaced since. A few bytes more or less do not matter.
+static RETURNED: AtomicUsize = AtomicUsize::new(0);
+static REGRETTED: AtomicUsize = AtomicUsize::new(0);
+/// Free bytes in sparse slabs that may be resident, of all heaps, as their last walks saw them.
+static IDLE: AtomicUsize = AtomicUsize::new(0);
 /// Word of `Free` below which the next batch on the way of a call is looked for.
 static CURSOR: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -75,6 +84,41 @@ fn with_share(live: usize, floor: impl FnOnce() -> usize) -> usize {
         return usize::MAX;
     }
     floor().saturating_add(live / 100 * share as usize)
+}
+
+/// Bytes that may be free and resident inside one heap's slabs, of which `idle` were when it was walked
+/// last, beside `live` bytes in use there: the share and `floor_parts` of the floor, or what was given
+/// back and claimed again lately, less what is free elsewhere.
+pub(crate) fn allowance_of_slabs(live: usize, floor_parts: usize, idle: usize) -> usize {
+    let elsewhere = IDLE.load(Ordering::Relaxed).saturating_sub(idle);
+    let elsewhere = elsewhere.saturating_add(DIRTY.load(Ordering::Relaxed) << UNIT_SHIFT);
+    let regretted = REGRETTED.load(Ordering::Relaxed).saturating_sub(elsewhere);
+    allowance(live, floor_parts).max(regretted)
+}
+
+/// Says that so many bytes inside slabs were given back on the way of a call.
+pub(crate) fn returned(bytes: usize) {
+    RETURNED.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Says that a slab needed a fresh unit: had pages inside slabs stayed, it might have had room there.
+#[inline(never)]
+pub(crate) fn note_fresh() {
+    let returned = RETURNED.load(Ordering::Relaxed);
+    if returned == 0 {
+        return;
+    }
+    RETURNED.store(returned.saturating_sub(1 << UNIT_SHIFT), Ordering::Relaxed);
+    if SHARE.load(Ordering::Relaxed) != 0 {
+        let most = FLOOR.load(Ordering::Relaxed).saturating_mul(RECENT_FLOORS);
+        let sum = REGRETTED.load(Ordering::Relaxed).saturating_add(1 << UNIT_SHIFT);
+        REGRETTED.store(sum.min(most), Ordering::Relaxed);
+    }
+}
+
+/// Says that a heap's slabs have `now` instead of `before` bytes free and resident.
+pub(crate) fn note_idle(before: usize, now: usize) {
+    IDLE.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
 }
 
 /// Says how many bytes on the shelf may be resident; asked again until it stays the same.
@@ -156,11 +200,14 @@ fn remembered(live: usize) -> usize {
 /// Whether there was a peak that may be remembered.
 #[inline(always)]
 pub(crate) fn remembers() -> bool {
-    RECENT.load(Ordering::Relaxed) != 0
+    RECENT.load(Ordering::Relaxed) | RETURNED.load(Ordering::Relaxed) != 0
 }
 
 /// Says that so many bytes were replaced: allocated where others had been freed.
 pub(crate) fn forget(bytes: usize) {
+    for sum in [&RETURNED, &REGRETTED] {
+        sum.store(sum.load(Ordering::Relaxed).saturating_sub(bytes / REGRET), Ordering::Relaxed);
+    }
     let recent = RECENT.load(Ordering::Relaxed);
     if recent > USED.load(Ordering::Relaxed) << UNIT_SHIFT {
         RECENT.store(recent.saturating_sub(bytes.saturating_mul(DECAY)), Ordering::Relaxed);
@@ -218,6 +265,8 @@ pub(crate) fn purge(keep: usize, calls: usize) -> Purged {
     // Who asks wants it gone: no peak is remembered beyond what is kept.
     let live = USED.load(Ordering::Relaxed).saturating_add(keep) << UNIT_SHIFT;
     RECENT.fetch_min(live, Ordering::Relaxed);
+    RETURNED.store(0, Ordering::Relaxed);
+    REGRETTED.store(0, Ordering::Relaxed);
     sum
 }
 

@@ -54,8 +54,18 @@ fn place(class: usize) -> usize {
 fn sum_up(state: &Pages) {
     let live = state.live.swap(0, Ordering::Relaxed);
     let idle = state.idle.swap(0, Ordering::Relaxed);
-    let excess =
-        if idle == 0 { 0 } else { idle.saturating_sub(purge::allowance(live, FLOOR_PARTS)) };
+    purge::note_idle(state.last_idle.swap(idle, Ordering::Relaxed), idle);
+    let excess = match idle {
+        0 => 0,
+        _ => idle.saturating_sub(purge::allowance_of_slabs(live, FLOOR_PARTS, idle)),
+    };
+    // What was asked for while this walk was on its way stands until one has seen all of it.
+    let hurried = if state.hurried.swap(false, Ordering::Relaxed) {
+        state.excess.load(Ordering::Relaxed)
+    } else {
+        0
+    };
+    let excess = excess.max(hurried);
     state.excess.store(excess, Ordering::Relaxed);
     let mut any = false;
     let mut met = 0;
@@ -140,9 +150,11 @@ fn count_replaced(held: &Held) {
 #[cold]
 #[inline(never)]
 fn hurry(pages: &Pages, freed: usize, live: usize) {
-    let excess = freed.saturating_sub(purge::allowance(live, FLOOR_PARTS));
+    let idle = pages.last_idle.load(Ordering::Relaxed);
+    let excess = freed.saturating_sub(purge::allowance_of_slabs(live, FLOOR_PARTS, idle));
     let excess = excess.max(pages.excess.load(Ordering::Relaxed));
     pages.excess.store(excess, Ordering::Relaxed);
+    pages.hurried.store(true, Ordering::Relaxed);
     pages.rest.store(0, Ordering::Relaxed);
     pages.pause.store(0, Ordering::Relaxed);
 }
@@ -194,6 +206,7 @@ fn walk(held: &Held, slabs: usize, taken: &mut Taken) -> Result<(), Misuse> {
             continue;
         }
         let bytes = tidy_and_take(held, record, unit, taken)?;
+        purge::returned(bytes);
         state.excess.store(excess.saturating_sub(bytes), Ordering::Relaxed);
     }
     Ok(())
@@ -233,6 +246,7 @@ pub(crate) fn is_sparse(heap: &Heap, class: Class) -> bool {
 
 /// A class needed a fresh slab: it is not sparse.
 pub(super) fn note_fresh(held: &Held, class: Class) {
+    purge::note_fresh();
     if let Some(sparse) = held.heap().pages.sparse.get(place(class.index())) {
         sparse.store(false, Ordering::Relaxed);
     }
