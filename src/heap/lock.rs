@@ -1,6 +1,7 @@
 //! The locks of heaps: tried, not waited for.
 //!
-//! A thread that finds its heap taken goes on to the next and stays with the one it got. Only an
+//! A thread that finds its heap taken goes on to the next, and stays there if it shared its own with
+//! others: else whoever holds that lock only sweeps, and soon. Only an
 //! allocation that finds every heap taken yields and tries again; fork, trim and the last try
 //! before ENOMEM wait for one lock after the other. A fork's own thread works on under the locks
 //! that it holds. Modelled by `heap::models`: `the_lock_orders_its_holders`, `a_lock_that_is_taken_stays_taken`.
@@ -81,9 +82,10 @@ pub(crate) fn detach(index: u32) {
     heap(index).threads.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Has a thread, whose heap stands in `home`, stay with the heap that it got.
+/// Has a thread, whose heap stands in `home`, stay with the heap that it got, unless it has its own for
+/// itself: each heap that a thread wanders through keeps a slab of each of its classes.
 pub(crate) fn stay(home: &mut u32, got: u32) {
-    if got != *home {
+    if got != *home && heap(*home).threads.load(Ordering::Relaxed) > 1 {
         detach(*home);
         *home = got;
         heap(got).threads.fetch_add(1, Ordering::Relaxed);

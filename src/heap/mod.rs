@@ -1,6 +1,7 @@
 //! Heaps: a lock and the slabs behind it.
 //!
-//! There are up to four heaps to a processor; a thread stays with the first one whose lock it gets.
+//! There are up to four heaps to a processor; a thread that shares its heap and finds it taken stays with
+//! the first one whose lock it gets.
 //! The holder of a lock works on its slabs with plain loads and stores; everyone else frees into
 //! them by one atomic add and a hint. This file has the two ways in: `refill` and `flush`.
 
