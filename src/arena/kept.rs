@@ -8,7 +8,8 @@
 //! `purge`, and whoever finds no memory, gives back what all threads keep, a fork's child what vanished
 //! threads kept, and a signal handler in the middle of a call finds every word whole.
 
-use super::{purge, spans, window};
+use super::spans::{self, first_of, units_of, word};
+use super::{purge, window};
 use crate::hit;
 use crate::layout::{KEPT_SPANS, KeptSpans, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::Fault;
@@ -19,19 +20,6 @@ use crate::thread;
 const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
-
-/// A span by its first unit and its length in units, in the word that stands for it; 0 is none.
-const fn word(first: u32, units: u32) -> u64 {
-    (units as u64) << 32 | first as u64
-}
-
-const fn first_of(word: u64) -> u32 {
-    word as u32
-}
-
-const fn units_of(word: u64) -> u32 {
-    (word >> 32) as u32
-}
 
 /// The spans of a thread. Records stay mapped for ever.
 ///

@@ -13,7 +13,8 @@
 //! Each place is one word, taken and put by an exchange, as in `kept.rs`: no lock, and whole to a signal
 //! handler and to the child of a fork. ARCHITECTURE.md, "The shelf", has the figures.
 
-use super::{purge, spans, tables, window};
+use super::spans::{self, first_of, units_of};
+use super::{purge, tables, window};
 use crate::layout::{Record, UNIT_BYTES, UNIT_SHIFT};
 use crate::os;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
@@ -35,7 +36,7 @@ const PAGE_SHIFT: u32 = 12;
 /// Set in a word by `retire_idle`: it was there at the last round.
 const SEEN: u64 = 1 << 63;
 
-/// First unit in bits 0..32, units above them; 0: none.
+/// Spans, each by its word; 0: none.
 static SHELF: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
 /// Spans that were put here so far.
 static TURN: AtomicUsize = AtomicUsize::new(0);
@@ -45,12 +46,8 @@ static RESIDENT: AtomicUsize = AtomicUsize::new(0);
 /// Sum of `Record::span_excess` over live spans, pages.
 static EXCESS: AtomicUsize = AtomicUsize::new(0);
 
-const fn first_of(word: u64) -> u32 {
-    word as u32
-}
-
-const fn units_of(word: u64) -> u32 {
-    ((word & !SEEN) >> 32) as u32
+const fn len_of(word: u64) -> u32 {
+    units_of(word & !SEEN)
 }
 
 const fn pages_of(bytes: usize) -> usize {
@@ -104,7 +101,7 @@ pub(super) fn take(size: usize) -> Option<u32> {
     let mut best: Option<(&AtomicU64, u64, usize)> = None;
     for place in &SHELF {
         let word = place.load(Ordering::Relaxed);
-        let len = units_of(word) as usize;
+        let len = len_of(word) as usize;
         if len < want || len > want * LONGEST {
             continue;
         }
@@ -204,7 +201,7 @@ pub(super) fn put(first: u32, len: u32) -> bool {
     RESIDENT.fetch_add(pages << PAGE_SHIFT, Ordering::Relaxed);
     purge::shelve(resident);
     BYTES.fetch_add((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
-    let word = u64::from(len) << 32 | u64::from(first);
+    let word = spans::word(first, len);
     for place in &SHELF {
         if place.load(Ordering::Relaxed) == 0
             && place.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -242,7 +239,7 @@ fn forget(word: u64) {
     let pages = head(first_of(word)).span_pages.load(Ordering::Relaxed) as usize;
     RESIDENT.fetch_sub(pages << PAGE_SHIFT, Ordering::Relaxed);
     purge::shelve(resident);
-    BYTES.fetch_sub((units_of(word) as usize) << UNIT_SHIFT, Ordering::Relaxed);
+    BYTES.fetch_sub((len_of(word) as usize) << UNIT_SHIFT, Ordering::Relaxed);
 }
 
 /// Gives a span that was taken from its place back to the arena, its pages to the system if `purged`.
@@ -252,7 +249,7 @@ fn give_back(word: u64, purged: bool) -> bool {
         return false;
     }
     forget(word);
-    let (first, len) = (first_of(word), units_of(word));
+    let (first, len) = (first_of(word), len_of(word));
     if purged && os::purge(window::address_of(first), (len as usize) << UNIT_SHIFT) {
         spans::give_back_empty(first, len);
     } else {
@@ -295,7 +292,7 @@ pub(crate) fn retire_idle(most: usize) -> (usize, usize) {
 pub(crate) fn after_fork() {
     let (mut all, mut resident) = (0, 0);
     for word in SHELF.iter().map(|place| place.load(Ordering::Relaxed)).filter(|word| *word != 0) {
-        all += (units_of(word) as usize) << UNIT_SHIFT;
+        all += (len_of(word) as usize) << UNIT_SHIFT;
         let pages = head(first_of(word)).span_pages.load(Ordering::Relaxed) as usize;
         resident += pages << PAGE_SHIFT;
     }

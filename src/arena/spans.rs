@@ -27,6 +27,20 @@ const PURGE_TO_CLEAR: usize = 32 << 20;
 /// Longest span that its thread keeps (`kept.rs`), units; longer ones go to the shelf.
 pub(super) const KEPT_MAX: u32 = 32;
 
+/// A retired span in one word, for those who keep some (`kept.rs`, `shelf.rs`): its first unit, and its
+/// length in units above that. 0 is none.
+pub(super) const fn word(first: u32, units: u32) -> u64 {
+    (units as u64) << 32 | first as u64
+}
+
+pub(super) const fn first_of(word: u64) -> u32 {
+    word as u32
+}
+
+pub(super) const fn units_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 

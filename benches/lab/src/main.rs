@@ -10,6 +10,7 @@ mod instructions;
 #[allow(dead_code, reason = "the bench holds the limits; the lab takes the names and lengths")]
 #[path = "../../instructions/limits.rs"]
 mod limits;
+mod machine;
 mod peers;
 mod plan;
 mod programs;
@@ -20,6 +21,7 @@ mod result;
 mod statistics;
 mod timed;
 mod toolchain;
+mod usage;
 
 use anyhow::Result;
 use clap::Parser;

@@ -38,7 +38,12 @@ fn runs(program: &Path) -> bool {
 
 /// The first line that a program says; nothing if there is no such program.
 pub fn first_line(program: &Path, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output();
+    first_line_of(Command::new(program).arg(argument))
+}
+
+/// The same of a program with its arguments.
+pub fn first_line_of(command: &mut Command) -> String {
+    let output = command.output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_string()
 }

@@ -11,11 +11,12 @@
 use crate::packed::{self, Head, Room};
 use crate::rows::Face;
 use crate::trace::{Kind, Operation};
+use crate::workloads::array::{Zeroed, zeroed};
+use crate::workloads::resident;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::ptr::null_mut;
 use std::time::Instant;
 
 /// Pages of a block that are touched: what a program does with 256 KiB at once it does with all of it, but that is its own time.
@@ -51,10 +52,10 @@ pub fn replay(face: Face, path: &Path) -> Result<Outcome, String> {
     let packed = mapped_file(path)?;
     let head = packed::head(packed)?;
     let calls = unpacked(packed, head)?;
-    let slots: &mut [Slot] = mapped(head.blocks);
+    let slots: &mut [Slot] = zeroed(head.blocks);
     // SAFETY: no precondition; what a thread calls first.
     unsafe { (face.enter)() };
-    let start_kib = resident("VmRSS");
+    let start_kib = resident::kib();
     let live = most_live(calls, head.blocks);
     let begin = Instant::now();
     run(face, calls, slots);
@@ -64,8 +65,8 @@ pub fn replay(face: Face, path: &Path) -> Result<Outcome, String> {
         ns,
         live_kib: live / 1024,
         start_kib,
-        final_kib: resident("VmRSS"),
-        peak_kib: resident("VmHWM"),
+        final_kib: resident::kib(),
+        peak_kib: resident::peak_kib(),
     })
 }
 
@@ -167,9 +168,9 @@ unsafe fn check(slot: &Slot, block: u32) {
 
 /// The calls, in a mapping.
 fn unpacked(packed: &[u8], head: Head) -> Result<&'static [Operation], String> {
-    let calls: &mut [Operation] = mapped(head.operations);
+    let calls: &mut [Operation] = zeroed(head.operations);
     let room =
-        Room { body: mapped(head.body), born: mapped(head.allocations), free: mapped(head.blocks) };
+        Room { body: zeroed(head.body), born: zeroed(head.allocations), free: zeroed(head.blocks) };
     let mut places = calls.iter_mut();
     packed::unpack(packed, room, |operation| {
         if let Some(place) = places.next() {
@@ -181,7 +182,7 @@ fn unpacked(packed: &[u8], head: Head) -> Result<&'static [Operation], String> {
 
 /// The most bytes that are live at a time.
 fn most_live(calls: &[Operation], blocks: usize) -> u64 {
-    let sizes: &mut [u64] = mapped(blocks);
+    let sizes: &mut [u64] = zeroed(blocks);
     let (mut live, mut most) = (0, 0);
     for call in calls {
         let size = &mut sizes[call.block as usize];
@@ -192,49 +193,17 @@ fn most_live(calls: &[Operation], blocks: usize) -> u64 {
     most
 }
 
-/// A type of which zeroed memory is a value.
-///
-/// # Safety
-/// That it is.
-unsafe trait Zeroed {}
-// SAFETY: a number.
-unsafe impl Zeroed for u8 {}
-// SAFETY: a number.
-unsafe impl Zeroed for u32 {}
-// SAFETY: a number.
-unsafe impl Zeroed for u64 {}
 // SAFETY: numbers, and a kind that begins with 0.
 unsafe impl Zeroed for Operation {}
 // SAFETY: NULL and a number.
 unsafe impl Zeroed for Slot {}
-
-/// So many zeroes, mapped and touched ahead, for as long as the program runs.
-fn mapped<T: Zeroed>(count: usize) -> &'static mut [T] {
-    let bytes = (count * size_of::<T>()).max(1);
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-    // SAFETY: a fresh mapping of zeroes, aligned for everything and never unmapped; `T` may be zero.
-    unsafe {
-        let start = libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
-        assert!(start != libc::MAP_FAILED, "no memory for {bytes} bytes");
-        std::slice::from_raw_parts_mut(start.cast(), count)
-    }
-}
 
 /// A file's content.
 fn mapped_file(path: &Path) -> Result<&'static [u8], String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut file = File::open(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len() as usize;
-    let content: &mut [u8] = mapped(len);
+    let content: &mut [u8] = zeroed(len);
     file.read_exact(content).map_err(failed)?;
     Ok(content)
-}
-
-/// A line of `/proc/self/status`, in KiB. Allocates nothing.
-fn resident(name: &str) -> u64 {
-    let mut text = [0; 4096];
-    let len = File::open("/proc/self/status").and_then(|mut file| file.read(&mut text));
-    let text = std::str::from_utf8(&text[..len.unwrap_or(0)]).unwrap_or("");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

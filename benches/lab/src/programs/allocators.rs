@@ -1,6 +1,7 @@
 //! The libraries: bitmag's own build, Debian's packages of its peers, and the system's allocator without any.
 
 use crate::result::Allocator;
+use crate::toolchain;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,7 +58,7 @@ impl Preload {
         let package = PACKAGED.iter().find(|entry| entry.0 == self.name).map(|entry| entry.2);
         let version = package.map_or_else(String::new, |package| {
             let mut query = Command::new("dpkg-query");
-            super::first_line(query.args(["-W", "-f", "${Package} ${Version}", package]))
+            toolchain::first_line_of(query.args(["-W", "-f", "${Package} ${Version}", package]))
         });
         Allocator {
             name: self.name.into(),

@@ -1,9 +1,9 @@
 //! The programs, each with an input that lies in `benches/lab/programs`.
 
+use crate::toolchain;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A program and what it is given.
 pub struct Load {
@@ -67,7 +67,7 @@ pub fn all(root: &Path, target: &Path) -> Result<Vec<Load>> {
     options.push(script("pages.ps"));
     let ghostscript =
         load("ghostscript", "10 pages of text, curves and shadings", which(&["gs"]), options);
-    let printed = |argument: &str| super::first_line(Command::new("g++").arg(argument));
+    let printed = |argument: &str| toolchain::first_line(Path::new("g++"), argument);
     let mut options: Vec<OsString> =
         ["-quiet", "-std=c++17", "-O1", "-D_GNU_SOURCE", "-imultiarch"].map(OsString::from).into();
     options.push(printed("-print-multiarch").into());

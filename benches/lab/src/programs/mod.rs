@@ -10,10 +10,10 @@ mod process;
 mod start;
 mod table;
 
-use crate::result::{Allocator, Cell, Machine, Run, Workload};
+use crate::machine;
+use crate::result::{Allocator, Cell, Run, Workload};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
-use std::process::Command;
 
 /// Rounds unless said otherwise.
 const ROUNDS: u32 = 7;
@@ -25,8 +25,8 @@ pub fn run(root: &Path, target: &Path, file: &Path, rounds: Option<u32>) -> Resu
     let mut run = Run {
         format: 1,
         command: "programs".into(),
-        date: first_line(Command::new("date").args(["-u", "+%Y-%m-%d"])),
-        machine: machine(),
+        date: machine::date(),
+        machine: machine::this(),
         allocators: allocators.iter().map(allocators::Preload::describe).collect(),
         ..Run::default()
     };
@@ -96,29 +96,4 @@ fn under_all(
         unit: "run".into(),
         cells,
     })
-}
-
-fn first_line(command: &mut Command) -> String {
-    let printed = command.output().map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&printed).lines().next().unwrap_or_default().into()
-}
-
-fn machine() -> Machine {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let value = |text: &str, key: &str| -> String {
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().into()).unwrap_or_default()
-    };
-    let memory = value(&read("/proc/meminfo"), "MemTotal");
-    let huge = read("/sys/kernel/mm/transparent_hugepage/enabled");
-    Machine {
-        processor: value(&read("/proc/cpuinfo"), "model name"),
-        processors: std::thread::available_parallelism().map_or(1, usize::from),
-        kernel: read("/proc/sys/kernel/osrelease").trim().into(),
-        libc: first_line(Command::new("getconf").arg("GNU_LIBC_VERSION")),
-        rustc: first_line(Command::new("rustc").arg("--version")),
-        memory_mib: memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0)
-            / 1024,
-        huge_pages: huge.split(['[', ']']).nth(1).unwrap_or_default().into(),
-    }
 }

@@ -3,13 +3,13 @@
 use super::allocators::Preload;
 use super::loads::Load;
 use crate::result::Sample;
+use crate::usage;
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a run came to.
@@ -43,10 +43,10 @@ pub fn run(load: &Load, allocator: Option<&Preload>) -> Result<Done> {
     let start = Instant::now();
     let child = command.spawn().with_context(|| load.program.display().to_string())?;
     let proof = allocator.map_or(Ok(String::new()), |allocator| prove(&child, allocator));
-    let (status, usage) = wait(child)?;
+    let (status, sample) = usage::wait(&child)?;
     let wall = start.elapsed();
     ensure!(status.success(), "{status}");
-    Ok(Done { sample: sample(&usage, wall), output: hash(&load.output)?, proof: proof? })
+    Ok(Done { sample: timed(sample, wall), output: hash(&load.output)?, proof: proof? })
 }
 
 /// Waits until the library is mapped, or, for the system's own, until the program itself runs.
@@ -72,31 +72,9 @@ fn prove(child: &Child, allocator: &Preload) -> Result<String> {
     anyhow::bail!("{wanted} was not mapped")
 }
 
-/// Waits for a process and says what it used.
-pub fn wait(child: Child) -> Result<(ExitStatus, libc::rusage)> {
-    // SAFETY: wait4 writes the status and the usage, which may be zero before.
-    unsafe {
-        let (mut status, mut usage) = (0, std::mem::zeroed());
-        let id = child.id() as libc::pid_t;
-        let got = libc::wait4(id, &raw mut status, 0, &raw mut usage);
-        ensure!(got == id, "wait4: {}", std::io::Error::last_os_error());
-        Ok((ExitStatus::from_raw(status), usage))
-    }
-}
-
-/// A sample of what the kernel counted.
-pub fn sample(usage: &libc::rusage, wall: Duration) -> Sample {
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
-    Sample {
-        operations: 1,
-        ns: wall.as_nanos() as f64,
-        wall: wall.as_secs_f64(),
-        user: seconds(usage.ru_utime),
-        system: seconds(usage.ru_stime),
-        minor_faults: usage.ru_minflt as u64,
-        peak_kib: usage.ru_maxrss as u64,
-        ..Sample::default()
-    }
+/// A run of that length.
+pub fn timed(sample: Sample, wall: Duration) -> Sample {
+    Sample { operations: 1, ns: wall.as_nanos() as f64, wall: wall.as_secs_f64(), ..sample }
 }
 
 fn hash(file: &Path) -> Result<u64> {

@@ -1,8 +1,9 @@
 //! Programs that do nothing: what it costs to start with a library preloaded.
 
 use super::allocators::Preload;
-use super::process::{preloaded, sample, wait};
+use super::process::{preloaded, timed};
 use crate::result::{Cell, Sample, Workload};
+use crate::usage;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::Stdio;
@@ -26,11 +27,11 @@ pub fn measure(
         for index in order {
             let mut command = preloaded(Path::new("/bin/true"), Some(there[index]));
             let start = Instant::now();
-            let (status, usage) = wait(command.stdin(Stdio::null()).spawn()?)?;
+            let (status, sample) = usage::wait(&command.stdin(Stdio::null()).spawn()?)?;
             let wall = start.elapsed();
             ensure!(status.success(), "/bin/true: {status}");
             let peak_kib = if round < 20 { peak(there[index])? } else { 0 };
-            cells[index].runs.push(Sample { round, peak_kib, ..sample(&usage, wall) });
+            cells[index].runs.push(Sample { round, peak_kib, ..timed(sample, wall) });
         }
     }
     for cell in &mut cells {

@@ -1,21 +1,12 @@
 //! The tables on the terminal.
 
 use crate::result::{Cell, Sample, Workload};
+use crate::statistics::{geometric_mean, median};
 use comfy_table::{Table, presets};
-
-/// The middle of some figures, NaN of none.
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let count = figures.len();
-    if count == 0 {
-        return f64::NAN;
-    }
-    f64::midpoint(figures[(count - 1) / 2], figures[count / 2])
-}
 
 /// The median of a figure over a cell's runs.
 fn middle(cell: &Cell, figure: impl Fn(&Sample) -> f64) -> f64 {
-    median(cell.runs.iter().map(figure).collect())
+    median(&cell.runs.iter().map(figure).collect::<Vec<_>>())
 }
 
 /// The median of the ratios between runs of one round.
@@ -24,7 +15,7 @@ fn ratio(cell: &Cell, base: &Cell, figure: impl Fn(&Sample) -> f64) -> f64 {
         let other = base.runs.iter().find(|other| other.round == run.round)?;
         Some(figure(run) / figure(other))
     };
-    median(cell.runs.iter().filter_map(of).collect())
+    median(&cell.runs.iter().filter_map(of).collect::<Vec<_>>())
 }
 
 /// One workload: a line for each allocator, ratios to glibc.
@@ -74,16 +65,15 @@ pub fn print_means(workloads: &[Workload]) {
     table.set_header(["allocator", "wall", "user+sys", "peak"]);
     for name in first.cells.iter().map(|cell| &cell.allocator) {
         let mean = |figure: fn(&Sample) -> f64| {
-            let logs: Vec<f64> = workloads
+            let ratios: Vec<f64> = workloads
                 .iter()
                 .filter_map(|workload| {
                     let of = |name: &str| workload.cells.iter().find(|cell| cell.allocator == name);
-                    Some(ratio(of(name)?, of("glibc")?, figure).ln())
+                    Some(ratio(of(name)?, of("glibc")?, figure))
                 })
-                .filter(|log| log.is_finite())
+                .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
                 .collect();
-            let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-            format!("{mean:.3}")
+            format!("{:.3}", geometric_mean(&ratios))
         };
         let (wall, processor) = (mean(|run| run.wall), mean(|run| run.user + run.system));
         table.add_row([name.clone(), wall, processor, mean(|run| run.peak_kib as f64)]);

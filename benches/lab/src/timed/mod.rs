@@ -3,12 +3,12 @@
 //! `extra` what is counted in runs of their own, `table` what the terminal shows.
 
 mod extra;
-mod machine;
 mod process;
 mod rounds;
 mod table;
 mod wiring;
 
+use crate::machine;
 use crate::peers::{self, Peer};
 use crate::result::{Allocator, Run};
 use anyhow::{Context, Result, bail, ensure};

@@ -2,6 +2,7 @@
 //! The environment is emptied, so that no figure depends on who asks; a run that takes far too long is ended.
 
 use crate::result::{Latency, Point, Resident, Sample};
+use crate::usage;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::io::Read;
@@ -65,24 +66,17 @@ pub fn run(mut command: Command) -> Result<(String, Sample)> {
     // The pipes are closed: it is ending, and the watch must not hit another process of the same number.
     drop(ended);
     let late = watch.join().unwrap_or(true);
-    let mut status = 0;
-    // SAFETY: an all-zero rusage is one.
-    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the child's own number, waited for here alone; both out-pointers are live.
-    let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut used) };
+    let (status, sample) = usage::wait(&child)?;
     let wall = begin.elapsed().as_secs_f64();
     if late {
         bail!("not done after {} s", LIMIT.as_secs());
     }
-    if waited != pid || status != 0 {
+    if !status.success() {
         let message = said.lines().filter(|line| !line.trim().is_empty()).take(2);
         let message = message.collect::<Vec<_>>().join(" ");
-        bail!("ended with status {status:#x}: {message}");
+        bail!("{status}: {message}");
     }
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    let (user, system) = (seconds(used.ru_utime), seconds(used.ru_stime));
-    let minor_faults = u64::try_from(used.ru_minflt)?;
-    Ok((printed, Sample { wall, user, system, minor_faults, ..Sample::default() }))
+    Ok((printed, Sample { wall, ..sample }))
 }
 
 /// The outcome that the program printed, and the sample with its figures in it.

@@ -15,7 +15,11 @@ pub unsafe trait Zeroed {}
 // SAFETY: no block; the niche of a pointer that is never null.
 unsafe impl Zeroed for Option<Block> {}
 // SAFETY: a number.
+unsafe impl Zeroed for u8 {}
+// SAFETY: a number.
 unsafe impl Zeroed for u32 {}
+// SAFETY: a number.
+unsafe impl Zeroed for u64 {}
 // SAFETY: the null pointer.
 unsafe impl Zeroed for AtomicPtr<u8> {}
 // SAFETY: as its elements.
@@ -26,16 +30,21 @@ pub struct Array<T: 'static>(&'static mut [T]);
 
 impl<T: Zeroed> Array<T> {
     pub fn new(count: usize) -> Array<T> {
-        let bytes = (count * size_of::<T>()).max(1);
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        let (read, write) = (libc::PROT_READ, libc::PROT_WRITE);
-        // SAFETY: a fresh mapping of zeroes, aligned for everything, that is never unmapped; `T` may be zero.
-        unsafe {
-            let start = libc::mmap(null_mut(), bytes, read | write, flags, -1, 0);
-            assert!(start != libc::MAP_FAILED, "no memory for {bytes} bytes");
-            let start = NonNull::new(start).expect("a mapping").cast::<T>();
-            Array(std::slice::from_raw_parts_mut(start.as_ptr(), count))
-        }
+        Array(zeroed(count))
+    }
+}
+
+/// So many zeroes, mapped and touched ahead, for as long as the program runs.
+pub fn zeroed<T: Zeroed>(count: usize) -> &'static mut [T] {
+    let bytes = (count * size_of::<T>()).max(1);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+    let (read, write) = (libc::PROT_READ, libc::PROT_WRITE);
+    // SAFETY: a fresh mapping of zeroes, aligned for everything, that is never unmapped; `T` may be zero.
+    unsafe {
+        let start = libc::mmap(null_mut(), bytes, read | write, flags, -1, 0);
+        assert!(start != libc::MAP_FAILED, "no memory for {bytes} bytes");
+        let start = NonNull::new(start).expect("a mapping").cast::<T>();
+        std::slice::from_raw_parts_mut(start.as_ptr(), count)
     }
 }
 

@@ -3,12 +3,12 @@
 //! `block` a block that notices when somebody else writes to it, `array` room that comes from no allocator, `outcome` what they give.
 //! Those on Rust's own collections (trees, strings, JSON) run on the program's global allocator, which is the peer as well.
 
-mod array;
+pub mod array;
 mod bench;
 mod block;
 mod clock;
 mod outcome;
-mod resident;
+pub mod resident;
 mod sizes;
 
 mod appending;
