@@ -60,7 +60,7 @@ impl Paged {
     }
 }
 
-pub fn faults() -> u64 {
+fn faults() -> u64 {
     // SAFETY: getrusage writes the struct, which may be zero before.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();

@@ -304,77 +304,7 @@ fn maintained() -> Result<(), String> {
     Ok(())
 }
 
-/// Waves of blocks of other sizes each, of which seven in eight are freed before the next: once pages were given back that the next wave
-/// took again, they stay.
-fn waves() -> Result<(), String> {
-    const WAVES: [[usize; 2]; 4] = [[16, 64], [128, 512], [512, 1536], [16, 256]];
-    const BLOCKS: usize = 40_000;
-    let mut table = Table::new(BLOCKS * WAVES.len());
-    let mut rng = fastrand::Rng::with_seed(seed());
-    let mut rounds = [0; 8];
-    for faults in &mut rounds {
-        let before = super::large::faults();
-        for [from, to] in WAVES {
-            let start = table.len;
-            for _ in 0..BLOCKS {
-                table.push(take(rng.usize(from..to)));
-            }
-            for at in (start..table.len).rev() {
-                if rng.u32(..8) != 0 {
-                    give(table.swap_remove(at))?;
-                }
-            }
-        }
-        while table.len > 0 {
-            let last = table.len - 1;
-            give(table.swap_remove(last))?;
-        }
-        *faults = super::large::faults() - before;
-    }
-    eprintln!("page faults of each round: {rounds:?}");
-    ensure!(
-        rounds[7] * 2 <= rounds[0],
-        "the last round takes more than half of the first one's faults"
-    );
-    Ok(())
-}
-
-/// Two threads with heaps of their own replace blocks: they stay there, and only those two heaps have a slab of each class.
-fn two_homes() -> Result<(), String> {
-    const SLOTS: usize = 10_000;
-    give(take(100))?;
-    let start = resident();
-    std::thread::scope(|scope| {
-        for thread in 0..2 {
-            scope.spawn(move || {
-                let mut rng = fastrand::Rng::with_seed(seed() + thread);
-                let mut table = Table::new(SLOTS);
-                for _ in 0..SLOTS {
-                    table.push(take(rng.usize(16..512)));
-                }
-                for _ in 0..2_000_000 {
-                    let old = table.swap_remove(rng.usize(..SLOTS));
-                    table.push(take(rng.usize(16..512)));
-                    if give(old).is_err() {
-                        std::process::abort();
-                    }
-                }
-                for at in 0..table.len {
-                    if give(table.blocks[at]).is_err() {
-                        std::process::abort();
-                    }
-                }
-            });
-        }
-    });
-    let peak = show("two threads of 10,000 blocks", start);
-    ensure!(peak <= 10 * MIB, "{peak} bytes resident, 10 MiB allowed");
-    Ok(())
-}
-
 pub const SCENARIOS: &[Scenario] = &[
-    ("waves", waves),
-    ("two_homes", two_homes),
     ("thinned", thinned),
     ("peak_and_trim", peak_and_trim),
     ("peak_and_idle", peak_and_idle),
@@ -389,8 +319,6 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(each_face_natively("residency::after_a_peak", "peak_and_trim", &faces));
     tests.extend(each_face_natively("residency::in_sparse_slabs", "sparse", &faces));
     tests.extend(each_face_natively("residency::of_many_threads", "crowd", &faces));
-    tests.extend(each_face_natively("residency::of_waves", "waves", &faces));
-    tests.extend(each_face_natively("residency::of_two_homes", "two_homes", &faces));
     let rust = [Face::Rust];
     tests.extend(each_face_natively("residency::by_maintenance", "maintained", &rust));
     // With the thread that runs in the background, asked for through the environment.

@@ -1,0 +1,118 @@
+//! What stays resident for the sake of time, and how much of it: each load in a process of its own.
+//! Apart from `torture`, whose program has to fit a limit on locked memory as it is.
+
+#[allow(dead_code, reason = "each test program uses its part of the shared language")]
+mod support;
+
+use bitmag::Bitmag;
+use std::alloc::{GlobalAlloc, Layout};
+use std::process::{Command, ExitCode};
+use support::verdict::{self, Tested, Verdict};
+
+/// Not the global allocator: what the tables of blocks take is not counted.
+static BITMAG: Bitmag = Bitmag::new();
+
+struct Held(*mut u8, Layout);
+
+fn take(size: usize) -> Held {
+    // SAFETY: a block of at least 16 bytes, written where it is its own.
+    unsafe {
+        let layout = Layout::from_size_align_unchecked(size, 8);
+        let block = BITMAG.alloc(layout);
+        assert!(!block.is_null(), "{size} bytes: NULL");
+        block.write_bytes(size as u8, size);
+        Held(block, layout)
+    }
+}
+
+fn give(held: Held) {
+    // SAFETY: taken above and given up here.
+    unsafe {
+        assert!(*held.0 == held.1.size() as u8, "a block was overwritten");
+        BITMAG.dealloc(held.0, held.1);
+    }
+}
+
+fn faults() -> u64 {
+    // SAFETY: getrusage writes the struct, which may be zero before.
+    unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage.ru_minflt as u64
+    }
+}
+
+/// Waves of blocks of other sizes each, of which seven in eight are freed before the next: once pages were given back that the next wave
+/// took again, they stay.
+fn waves() -> Result<(), String> {
+    const WAVES: [[usize; 2]; 4] = [[16, 64], [128, 512], [512, 1536], [16, 256]];
+    const BLOCKS: usize = 40_000;
+    let mut table = Vec::with_capacity(BLOCKS * WAVES.len());
+    let mut rng = fastrand::Rng::with_seed(verdict::seed());
+    let mut rounds = [0; 8];
+    for round in &mut rounds {
+        let before = faults();
+        for [from, to] in WAVES {
+            let start = table.len();
+            for _ in 0..BLOCKS {
+                table.push(take(rng.usize(from..to)));
+            }
+            for at in (start..table.len()).rev() {
+                if rng.u32(..8) != 0 {
+                    give(table.swap_remove(at));
+                }
+            }
+        }
+        table.drain(..).for_each(give);
+        *round = faults() - before;
+    }
+    println!("page faults of each round: {rounds:?}");
+    ensure!(
+        rounds[7] * 2 <= rounds[0],
+        "the last round took over half of the first one's: {rounds:?}"
+    );
+    Ok(())
+}
+
+/// Two threads with a heap each replace blocks: they stay there, and only those two heaps have a slab of each class.
+fn two_homes() -> Result<(), String> {
+    const SLOTS: usize = 10_000;
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(verdict::seed() + thread);
+                let mut table: Vec<Held> = (0..SLOTS).map(|_| take(rng.usize(16..512))).collect();
+                for _ in 0..2_000_000 {
+                    let slot = &mut table[rng.usize(..SLOTS)];
+                    give(std::mem::replace(slot, take(rng.usize(16..512))));
+                }
+                table.into_iter().for_each(give);
+            });
+        }
+    });
+    let stats = bitmag::stats();
+    println!("{} KiB committed", stats.committed >> 10);
+    // 5 MiB are live, and each of the 32 classes may have a slab that is mostly free in both heaps.
+    ensure!(stats.committed <= 14 << 20, "{} bytes committed, 14 MiB allowed", stats.committed);
+    Ok(())
+}
+
+fn child(scenario: &str) -> Tested {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let mut command = Command::new(program);
+    command.env("BITMAG_SCENARIO", scenario);
+    let output = command.output().map_err(|e| e.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    ensure!(output.status.success(), "{scenario}: {}: {said}", output.status);
+    Ok(Verdict::Holds)
+}
+
+fn main() -> ExitCode {
+    verdict::main(&[("waves", waves), ("two_homes", two_homes)], || {
+        vec![
+            verdict::test("waves_keep_their_pages", || child("waves")),
+            verdict::test("threads_stay_on_their_heaps", || child("two_homes")),
+        ]
+    })
+}
