@@ -73,7 +73,8 @@ pub(crate) struct Thread {
     /// set if the class was found sparse; bit 5 if the last refill's blocks were no neighbours; bit 7 if
     /// the last slow call was a flush.
     pub depths: [AtomicU8; CLASSES + 3],
-    /// Slow calls of each class since its depth last changed, while it is not at its most. Never reset.
+    /// Slow calls of each class since its depth last changed, while it is not at its most; of one that the
+    /// thread has not allocated yet, its frees.
     pub demand: [AtomicU8; CLASSES + 3],
     /// The spans that the thread freed last.
     pub kept: KeptSpans,

@@ -29,6 +29,8 @@ const FIRST_DEPTH: usize = 4;
 const EASY_BYTES: usize = 2048;
 /// Slow calls that double a depth beyond that.
 const DEMAND: u8 = 16;
+/// Frees of a class that the thread has allocated nothing of which go straight back.
+const EARLY_FREES: u8 = 4;
 /// Slow calls in one direction that double the depth of a sparse class.
 const SPARSE_DEMAND: u8 = 4;
 /// Bit of a depth byte: the last slow call was a flush.
@@ -161,6 +163,22 @@ impl Mag {
         depth
     }
 
+    /// Frees a block of a class that the thread has allocated nothing of: `true` if it went straight back, and
+    /// `false` once the magazine is to be used.
+    #[cold]
+    #[inline(never)]
+    fn free_early(&self, block: *mut u8) -> bool {
+        if self.count_call(EARLY_FREES + 1) {
+            self.deepen(false, 0);
+            return false;
+        }
+        // Another thread's, most likely, as its neighbours are: not for this thread to hand out.
+        let mut home = self.home();
+        // SAFETY: one block.
+        unsafe { heap::flush(&mut home, self.class, &raw const block, 1) };
+        true
+    }
+
     /// Counts a slow call; whether it was the `most`th, where the count starts anew.
     fn count_call(&self, most: u8) -> bool {
         // SAFETY: the thread's own record; the class is within the array by the type.
@@ -289,8 +307,8 @@ pub(crate) unsafe fn free(tls: *mut Tls, class: Class, block: *mut u8) {
     let mag = unsafe { Mag::of(tls, class) };
     let top = mag.close();
     if is_dummy(top) {
-        if mag.depth() == 0 {
-            mag.deepen(false, 0);
+        if mag.depth() == 0 && mag.free_early(block) {
+            return;
         }
         // SAFETY: the magazine is this thread's and empty; its depth is at least 2.
         unsafe {

@@ -173,6 +173,10 @@ fn cell() -> Result<(), String> {
             let live: Vec<*mut u8> = (0..6).map(|_| user.alloc(size)).collect();
             user.give_back(plain, live[0], size);
             user.give_back(plain, live[1], size);
+            if fault == WrongSize {
+                // Of a class that the thread allocates, too: the first frees of any other are looked at at once.
+                user.give_back(plain, user.alloc(wrong), wrong);
+            }
             let block = user.alloc(size);
             let (pointer, claimed) = match fault {
                 Foreign => (foreign as *mut u8, size),
