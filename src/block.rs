@@ -316,14 +316,6 @@ pub(crate) fn class_at(block: *const u8) -> Option<Class> {
     if starts && !check::is_on() { Some(class) } else { None }
 }
 
-/// Whether a run starts there, by the maps alone, whose class is that of `size`. Not in checked mode.
-#[inline(always)]
-pub(crate) fn is_run_for(block: *const u8, size: usize) -> bool {
-    window::unit_of(block as usize)
-        .and_then(|unit| class_of_slab_block(unit, block as usize))
-        .is_some_and(|class| class.is_medium() && class.is_smallest_for(size) && !check::is_on())
-}
-
 /// Resizes a large block to `size` bytes (above 0) inside the memory that it has: whether it could.
 #[inline]
 pub(crate) fn resize_quickly(block: *mut u8, size: usize) -> bool {

@@ -208,18 +208,19 @@ unsafe fn reallocate_closed(block: *mut u8, new_size: usize) -> Result<*mut u8, 
     Ok(moved)
 }
 
-/// Resizes a block of `class`: nothing but a pop, a copy and a push where both hit.
+/// Resizes a block of `class`: nothing but a pop, a copy and a push where both hit. A block that shrinks by a
+/// quarter at most stays, and one that grows by little gets room to grow on: see `Class`.
 ///
 /// # Safety
 /// `block` is a block of that class that the caller owns.
 #[inline(always)]
 unsafe fn move_between_classes(block: *mut u8, class: Class, new_size: usize) -> *mut u8 {
-    if Class::of(new_size) == Some(class) {
+    if Class::of(new_size).is_some_and(|new| class.keeps(new)) {
         return block;
     }
     // SAFETY: the new block has room for what is copied; the old one is the caller's.
     unsafe {
-        let moved = allocate(new_size, MIN_ALIGN);
+        let moved = allocate(class.with_slack(new_size), MIN_ALIGN);
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, class.size().min(new_size));
             hit::free_sized(block, class.size());
@@ -294,13 +295,6 @@ pub unsafe fn release_quickly(block: *mut u8) -> bool {
 #[inline(always)]
 pub unsafe fn release_sized_quickly(block: *mut u8, size: usize) -> bool {
     !block.is_null() && burst::free_sized(block, size)
-}
-
-/// The short way after a miss of `realloc`: whether a block of a medium class stays where it is, since
-/// `size` has the same class.
-#[inline(never)] // nor in another crate, which would put the table of sizes behind one more load everywhere
-pub fn stays_quickly(block: *const u8, size: usize) -> bool {
-    init::is_open() && block::is_run_for(block, size)
 }
 
 /// Allocates `count` blocks of `size` bytes; how many there were.

@@ -81,12 +81,34 @@ impl Class {
         self.0 as usize > SMALL_CLASSES
     }
 
-    /// Whether `size` is of this class: above what the one before has room for, and not more than this one.
+    /// Whether a block of this class may serve as one of `other`: of the same class, or of a smaller one that has
+    /// at least three quarters of its size and no alignment that it lacks. C's `realloc` leaves such blocks where
+    /// they are, so that a sized free may come with the smaller class. (`asm/x86_64/realloc.s` asks the same.)
     #[inline(always)]
-    pub(crate) fn is_smallest_for(self, size: usize) -> bool {
-        // SAFETY: as in `size`; class 0, which nothing has, stands before the first.
-        let before = unsafe { *SIZES.get_unchecked(self.0 as usize - 1) } as usize;
-        size > before && size <= self.size()
+    pub(crate) fn keeps(self, other: Self) -> bool {
+        let (mine, others) = (self.size(), other.size());
+        other.0 <= self.0
+            && 4 * others >= 3 * mine
+            && mine.trailing_zeros() >= others.trailing_zeros()
+    }
+
+    /// Bytes to ask for when a block of this class is to grow to `size`: if it grows to the class above, as what
+    /// is appended to bit by bit does, the next of four sizes to the doubling, which keeps all between.
+    /// (The rule of `asm/x86_64/realloc.s`.)
+    #[inline(always)]
+    pub(crate) fn with_slack(self, size: usize) -> usize {
+        match Self::of(size) {
+            Some(class) if class.0 == self.0 + 1 => {
+                let class = if class.is_medium() {
+                    class.0 + class.0 % 2
+                } else {
+                    let step = self.0.ilog2().saturating_sub(2);
+                    ((self.0 >> step) + 1) << step
+                };
+                Self(class).size()
+            }
+            _ => size,
+        }
     }
 
     /// Deepest magazine for this class, in blocks: at most 31, at most 16 KiB of small or 256 KiB of medium
@@ -220,6 +242,32 @@ mod tests {
             let bytes = class.max_depth() * class.size();
             assert!(bytes <= most && class.max_depth() <= 31, "{class:?}");
             assert!(class.max_depth() == 31 || bytes + class.size() > most, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn slack_is_within_what_a_sized_free_takes() {
+        for class in 1..CLASSES {
+            let class = Class::from_index(class);
+            for size in 1..=MEDIUM_MAX {
+                let (asked, given) = (Class::of(size).unwrap(), class.with_slack(size));
+                let grown = Class::of(given).unwrap();
+                assert!(
+                    given >= size && grown.keeps(asked),
+                    "{size} from {class:?} gets {grown:?}"
+                );
+                // What it got serves every size up to it without a move.
+                for between in asked.index()..=grown.index() {
+                    assert!(grown.keeps(Class::from_index(between)), "{grown:?} {between}");
+                }
+                // What stays wastes a quarter, and what the class that was asked for wastes.
+                let waste = class.size().wrapping_sub(size);
+                assert!(!class.keeps(asked) || waste <= class.size() / 4 + asked.size() / 8 + 16);
+                assert!(
+                    !class.keeps(asked)
+                        || class.size().is_multiple_of(1 << asked.size().trailing_zeros())
+                );
+            }
         }
     }
 

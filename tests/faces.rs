@@ -17,6 +17,8 @@ mod random;
 mod registers;
 #[path = "faces/sizes.rs"]
 mod sizes;
+#[path = "faces/slack.rs"]
+mod slack;
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
 mod support;
 
@@ -40,7 +42,8 @@ fn c_face() -> Result<support::c_api::CApi, String> {
 }
 
 fn main() -> ExitCode {
-    let scenarios: Vec<Scenario> = [random::SCENARIOS, copies::SCENARIOS].concat();
+    let scenarios: Vec<Scenario> =
+        [random::SCENARIOS, copies::SCENARIOS, sizes::SCENARIOS, slack::SCENARIOS].concat();
     verdict::main(&scenarios, || {
         let mut tests = planted::tests();
         tests.extend(random::tests());
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         tests.extend(bad_input::tests());
         tests.extend(registers::tests());
         tests.extend(copies::tests());
+        tests.extend(slack::tests());
         #[cfg(target_pointer_width = "64")]
         tests.extend(exports::tests());
         tests

@@ -93,19 +93,6 @@ pub extern "C" fn calloc_cold(count: usize, size: usize) -> *mut c_void {
 /// `ptr` is NULL or a block that the caller owns.
 #[cold]
 pub unsafe extern "C" fn realloc_cold(ptr: *mut c_void, size: usize) -> *mut c_void {
-    if c_face::stays_quickly(ptr.cast(), size) {
-        return ptr;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { realloc_slowly(ptr, size) }
-}
-
-/// The rest of `realloc_cold`, apart as `malloc_slowly` is.
-///
-/// # Safety
-/// As for `realloc_cold`.
-#[inline(never)]
-unsafe extern "C" fn realloc_slowly(ptr: *mut c_void, size: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { allocate::resize(ptr, size) }
 }
