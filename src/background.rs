@@ -13,6 +13,7 @@
 //! In the child of a fork it does not run. A Rust program starts it again at its next need; others
 //! by `start_background`.
 
+use crate::config::Background;
 use crate::maintain::{Budget, maintain};
 use crate::os;
 use crate::sync::{AtomicU32, Ordering};
@@ -42,9 +43,9 @@ const CALLS: usize = 64;
 const BUDGET: Budget = Budget::new().slabs(4096).system_calls(64);
 
 /// Takes the settings over. Before the first allocation only.
-pub(crate) fn configure(period_ms: u32, lazy: bool) {
+pub(crate) fn configure(wanted: Option<Background>, lazy: bool) {
     LAZY.store(u32::from(lazy), Ordering::Relaxed);
-    PERIOD.store(period_ms, Ordering::Relaxed);
+    PERIOD.store(wanted.map_or(0, |(period, _)| period), Ordering::Relaxed);
 }
 
 /// Starts the thread if it is wanted and may be started here. For slow calls that have left free
@@ -56,6 +57,15 @@ pub(crate) fn start_if_wanted() {
         && LAZY.load(Ordering::Relaxed) != 0
         && crate::init::is_complete()
     {
+        start_as_set();
+    }
+}
+
+/// By way of the settings, so that programs that do not ask for the thread do not have it.
+#[cold]
+#[inline(never)]
+fn start_as_set() {
+    if let Some((_, start)) = crate::init::background() {
         start();
     }
 }
@@ -75,9 +85,10 @@ pub(crate) fn after_fork() {
     }
 }
 
+/// Creates the thread, unless somebody has: whether it runs.
 #[cold]
 #[inline(never)]
-fn start() -> bool {
+pub(crate) fn start() -> bool {
     if STATE.compare_exchange(OFF, ON, Ordering::AcqRel, Ordering::Relaxed).is_err() {
         return STATE.load(Ordering::Relaxed) == ON;
     }

@@ -40,6 +40,12 @@ pub enum HugePages {
 /// What `Config::prewarm` was given, and what does it.
 pub(crate) type Prewarm = (fn(&[(Layout, usize)]) -> bool, &'static [(Layout, usize)]);
 
+/// What reads the environment into the settings, and answers with what is to be called when the process ends.
+pub(crate) type Environment = fn(&mut Config) -> Option<extern "C" fn()>;
+
+/// Milliseconds between two rounds of the background thread, and what creates it: whether it runs.
+pub(crate) type Background = (u32, fn() -> bool);
+
 /// Settings of an allocator.
 ///
 /// ```
@@ -51,7 +57,8 @@ pub(crate) type Prewarm = (fn(&[(Layout, usize)]) -> bool, &'static [(Layout, us
 #[repr(C)]
 pub struct Config {
     pub(crate) check: bool,
-    pub(crate) environment: bool,
+    /// A function, as in `prewarm`.
+    pub(crate) environment: Option<Environment>,
     pub(crate) foreign: Foreign,
     pub(crate) backend: Option<Backend>,
     /// Percent of the bytes in use that may stay free and resident, or `NEVER`.
@@ -67,8 +74,8 @@ pub struct Config {
     pub(crate) soft_limit: usize,
     /// What is made ready at the start. A function, so that programs that do not ask for it do not have it.
     pub(crate) prewarm: Option<Prewarm>,
-    /// Milliseconds between two rounds of the background thread, 0: there is none.
-    pub(crate) background: u32,
+    /// The background thread. A function, as in `prewarm`.
+    pub(crate) background: Option<Background>,
     /// Set by the C face: it may register a pthread key, because its library is never unloaded.
     pub(crate) c_face: bool,
     /// Set by the C face: who writes a trace. Once the settings hold, whoever does so.
@@ -85,7 +92,7 @@ impl Config {
     pub const fn new() -> Self {
         Self {
             check: false,
-            environment: false,
+            environment: None,
             foreign: Foreign::Abort,
             backend: None,
             purge_share: 12,
@@ -95,7 +102,7 @@ impl Config {
             reserve: 0,
             soft_limit: 0,
             prewarm: None,
-            background: 0,
+            background: None,
             c_face: false,
             recorder: None,
         }
@@ -233,13 +240,14 @@ impl Config {
     #[must_use]
     pub const fn background(mut self, period: core::time::Duration) -> Self {
         let milliseconds = period.as_millis();
-        self.background = if milliseconds < 10 {
+        let period = if milliseconds < 10 {
             10
         } else if milliseconds > 1 << 30 {
             1 << 30
         } else {
             milliseconds as u32
         };
+        self.background = Some((period, crate::background::start));
         self
     }
 
@@ -247,7 +255,7 @@ impl Config {
     /// allocation. They are never read in a process that gained privileges at its start.
     #[must_use]
     pub const fn environment(mut self, read: bool) -> Self {
-        self.environment = read;
+        self.environment = if read { Some(crate::environment::read) } else { None };
         self
     }
 

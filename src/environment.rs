@@ -3,20 +3,21 @@
 //! libc's `environ` is used where it is set; before libc has started (a call from inside the dynamic
 //! loader) the kernel's copy in `/proc/self/environ` is. A bad value is named on stderr and ignored.
 
-use crate::background::PERIOD_MS;
+use crate::background::{self, PERIOD_MS};
 use crate::bitset::Backend;
 use crate::config::{Config, Foreign, HugePages};
 use crate::misuse::write_line;
 use crate::os;
+use crate::stats;
 use crate::trace::{Event, Recorder};
+use core::cell::UnsafeCell;
 
 /// Longest path that `BITMAG_STATS` can hold, its NUL included.
 const PATH_BYTES: usize = 512;
 
 /// Where statistics go when the process ends.
 #[allow(clippy::large_enum_variant, reason = "there is one, in static memory")]
-#[derive(Clone, Copy)]
-pub(crate) enum StatsTarget {
+enum StatsTarget {
     /// Nowhere.
     None,
     /// Stderr.
@@ -25,28 +26,65 @@ pub(crate) enum StatsTarget {
     Path([u8; PATH_BYTES]),
 }
 
-/// Overrides `config` with what the environment says; returns where statistics go.
-pub(crate) fn read(config: &mut Config) -> StatsTarget {
-    let mut stats = StatsTarget::None;
+/// Where statistics go: what `read` found.
+struct Place(UnsafeCell<StatsTarget>);
+// SAFETY: written once, by the thread that initialises, before `write_stats` is registered; read there.
+unsafe impl Sync for Place {}
+static TARGET: Place = Place(UnsafeCell::new(StatsTarget::None));
+
+/// Overrides `config` with what the environment says; returns what writes statistics at the end, if they are asked for.
+///
+/// Called once, by the thread that initialises.
+pub(crate) fn read(config: &mut Config) -> Option<extern "C" fn()> {
     let recorder = config.recorder.take();
     if os::is_privileged() {
-        return stats;
+        return None;
     }
-    let mut variables = os::environment();
+    // SAFETY: this thread alone initialises: nobody else reads or writes the target yet.
+    let stats = unsafe { &mut *TARGET.0.get() };
+    let variables = os::environment();
     if variables.is_null() {
-        from_kernel(config, recorder, &mut stats);
-        return stats;
+        from_kernel(config, recorder, stats);
+    } else {
+        from_libc(variables, config, recorder, stats);
     }
+    if matches!(stats, StatsTarget::None) { None } else { Some(write_stats) }
+}
+
+/// Writes the statistics where the environment said. An exit handler.
+extern "C" fn write_stats() {
+    // SAFETY: it was registered after the target was written.
+    match unsafe { &*TARGET.0.get() } {
+        StatsTarget::None => {}
+        StatsTarget::Stderr => stats::write(libc::STDERR_FILENO),
+        StatsTarget::Path(path) => {
+            let mut expanded = [0u8; 1024];
+            stats::expand_path(path, &mut expanded);
+            if let Ok(file) = os::open(expanded.as_ptr(), true) {
+                stats::write(file);
+                os::close(file);
+            }
+        }
+    }
+}
+
+/// Applies what libc has.
+fn from_libc(
+    mut variables: *const *const u8,
+    config: &mut Config,
+    recorder: Option<Recorder>,
+    stats: &mut StatsTarget,
+) {
     loop {
         // SAFETY: the environment is an array of strings that ends with NULL; nobody changes it
         // before the first allocation.
         let variable = unsafe { variables.read() };
         if variable.is_null() {
-            return stats;
+            return;
         }
         // SAFETY: as above; each string ends with NUL.
         let bytes = unsafe { core::ffi::CStr::from_ptr(variable.cast()) }.to_bytes();
-        apply(bytes, config, recorder, &mut stats);
+        apply(bytes, config, recorder, stats);
         // SAFETY: not the terminator, so there is another entry.
         variables = unsafe { variables.add(1) };
     }
@@ -144,9 +182,11 @@ fn apply(
         b"RESERVE" => kibibytes(value, &mut config.reserve),
         b"SOFT_LIMIT" => kibibytes(value, &mut config.soft_limit),
         b"BACKGROUND" => match (value, number(value)) {
-            (b"", _) | (_, Some(0)) => set(&mut config.background, 0),
-            (_, Some(1)) => set(&mut config.background, PERIOD_MS),
-            (_, Some(period @ 10..=0x4000_0000)) => set(&mut config.background, period),
+            (b"", _) | (_, Some(0)) => set(&mut config.background, None),
+            (_, Some(1)) => set(&mut config.background, Some((PERIOD_MS, background::start))),
+            (_, Some(period @ 10..=0x4000_0000)) => {
+                set(&mut config.background, Some((period, background::start)))
+            }
             _ => false,
         },
         b"STATS" => match value {

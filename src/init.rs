@@ -9,14 +9,12 @@ use crate::arena::{policy, purge, tables, window};
 use crate::background;
 use crate::bitset;
 use crate::check;
-use crate::config::{Config, Foreign};
-use crate::environment::{self, StatsTarget};
+use crate::config::{Background, Config, Foreign};
 use crate::fork;
 use crate::heap;
 use crate::hit;
 use crate::layout::Thread;
 use crate::os;
-use crate::stats;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::trace::Recorder;
 use core::cell::UnsafeCell;
@@ -37,15 +35,13 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 /// What the first slow call settled. Written by one thread before READY.
 struct Settings {
     config: Config,
-    stats: StatsTarget,
     key: libc::pthread_key_t,
 }
 
 struct Place(UnsafeCell<Settings>);
 // SAFETY: written once, before STATE says READY (the key: COMPLETE) with release; read after.
 unsafe impl Sync for Place {}
-static SETTINGS: Place =
-    Place(UnsafeCell::new(Settings { config: Config::new(), stats: StatsTarget::None, key: 0 }));
+static SETTINGS: Place = Place(UnsafeCell::new(Settings { config: Config::new(), key: 0 }));
 
 /// Whether allocation works.
 #[inline(always)]
@@ -72,6 +68,15 @@ pub(crate) fn recorder() -> Option<Recorder> {
 #[inline(always)]
 pub(crate) fn is_complete() -> bool {
     STATE.load(Ordering::Acquire) == COMPLETE
+}
+
+/// The background thread that the settings ask for.
+pub(crate) fn background() -> Option<Background> {
+    if !is_ready() {
+        return None;
+    }
+    // SAFETY: READY was seen with acquire.
+    unsafe { (*SETTINGS.0.get()).config.background }
 }
 
 /// What to do with foreign pointers.
@@ -103,9 +108,10 @@ fn start(config: &Config) -> bool {
         }
     }
     let mut config = *config;
-    let stats = if config.environment { environment::read(&mut config) } else { StatsTarget::None };
-    if !config.environment {
-        config.recorder = None;
+    let mut at_exit = None;
+    match config.environment {
+        Some(read) => at_exit = read(&mut config),
+        None => config.recorder = None,
     }
     if let Some(backend) = config.backend {
         bitset::set_backend(backend);
@@ -121,7 +127,6 @@ fn start(config: &Config) -> bool {
     // SAFETY: this thread alone initialises: nobody else reads or writes the settings yet.
     unsafe {
         (*SETTINGS.0.get()).config = config;
-        (*SETTINGS.0.get()).stats = stats;
     }
     let heaps = heap::wanted();
     tables::set_heaps(heaps);
@@ -131,7 +136,7 @@ fn start(config: &Config) -> bool {
     }
     STATE.store(READY, Ordering::Release);
     OPEN.store(config.recorder.is_none(), Ordering::Release);
-    complete(&config, !matches!(stats, StatsTarget::None));
+    complete(&config, at_exit);
     if let Some((prewarm, wanted)) = config.prewarm {
         prewarm(wanted);
     }
@@ -139,7 +144,7 @@ fn start(config: &Config) -> bool {
 }
 
 /// The part that calls into libc. Allocations on its way are served in single-block mode.
-fn complete(config: &Config, with_stats: bool) {
+fn complete(config: &Config, at_exit: Option<extern "C" fn()>) {
     unsafe extern "C" {
         fn pthread_atfork(
             prepare: Option<unsafe extern "C" fn()>,
@@ -159,8 +164,8 @@ fn complete(config: &Config, with_stats: bool) {
     // SAFETY: plain functions that stay where they are.
     unsafe {
         pthread_atfork(Some(fork::prepare), Some(fork::in_parent), Some(fork::in_child));
-        if with_stats {
-            libc::atexit(write_stats_at_exit);
+        if let Some(write_stats) = at_exit {
+            libc::atexit(write_stats);
         }
     }
     if good {
@@ -216,23 +221,6 @@ cfg_if::cfg_if! {
         /// There is no such list: the key serves.
         fn register_destructor(_: *mut c_void) -> bool {
             false
-        }
-    }
-}
-
-extern "C" fn write_stats_at_exit() {
-    // SAFETY: COMPLETE before any exit handler runs.
-    let target = unsafe { &(*SETTINGS.0.get()).stats };
-    match target {
-        StatsTarget::None => {}
-        StatsTarget::Stderr => stats::write(libc::STDERR_FILENO),
-        StatsTarget::Path(path) => {
-            let mut expanded = [0u8; 1024];
-            stats::expand_path(path, &mut expanded);
-            if let Ok(file) = os::open(expanded.as_ptr(), true) {
-                stats::write(file);
-                os::close(file);
-            }
         }
     }
 }
