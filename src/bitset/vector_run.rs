@@ -7,6 +7,15 @@ use crate::sync::AtomicU64;
 use super::run;
 use super::vector::{Vector, first_lane};
 
+/// Words among which a run may start: lanes of 1 << `shift` bits, as `Vector` has them, from word `at` on.
+struct Candidates {
+    lanes: u64,
+    shift: u32,
+    at: usize,
+    /// The word to go on from if none of them starts one.
+    next: usize,
+}
+
 /// The lowest run of `n` (1 to 64) bits that starts where `starts` has a bit; more than one vector of words.
 ///
 /// # Safety
@@ -17,16 +26,28 @@ pub(super) unsafe fn short_run<V: Vector>(
     n: u32,
     starts: u64,
 ) -> Option<usize> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match n {
-            // A doubling too many shifts by nothing; each of these is a kilobyte and a half of code.
-            ..=4 => runs::<V, 2>(words, n, starts),
-            5..=16 => runs::<V, 4>(words, n, starts),
-            17..=63 => runs::<V, 6>(words, n, starts),
-            _ => runs::<V, 0>(words, n, starts),
+    let mut from = 0;
+    while from < words.len() {
+        let n = core::hint::black_box(n); // or all four are made ready before the loop
+        // SAFETY: the caller's promise.
+        let seen = unsafe {
+            match n {
+                // A doubling too many shifts by nothing; each of these is half a kilobyte of code.
+                ..=4 => candidates::<V, 2>(words, from, n, starts),
+                5..=16 => candidates::<V, 4>(words, from, n, starts),
+                17..=63 => candidates::<V, 6>(words, from, n, starts),
+                _ => candidates::<V, 0>(words, from, n, starts),
+            }
+        };
+        // Here, once for all of them: what it takes to look at a word is longer than a search.
+        let confirm = |at: usize| run::short_at(words, at, n, starts);
+        let found = first_lane(seen.lanes, seen.shift, seen.at, confirm);
+        if found.is_some() {
+            return found;
         }
+        from = seen.next;
     }
+    None
 }
 
 /// What a word must have for a run of n bits, as vectors. `STEPS` doublings reach n; 0 stands for n = 64.
@@ -85,21 +106,21 @@ impl<V: Vector, const STEPS: usize> Pattern<V, STEPS> {
     }
 }
 
-/// The search.
+/// The first words from word `from` on among which a run may start. The last word is always one.
 ///
 /// # Safety
 /// As for `short_run`.
 #[inline(always)]
-unsafe fn runs<V: Vector, const STEPS: usize>(
+unsafe fn candidates<V: Vector, const STEPS: usize>(
     words: &[AtomicU64],
+    from: usize,
     n: u32,
     starts: u64,
-) -> Option<usize> {
+) -> Candidates {
     let p = words.as_ptr();
     let w = V::WORDS;
     let whole = words.len() - 1; // words that have a successor
-    let mut i = 0;
-    let confirm = |at: usize| run::short_at(words, at, n, starts);
+    let mut i = from;
     // SAFETY: vectors are read from words that have a successor, each with the word behind it; there is one vector of
     // them at least; the features are the caller's.
     unsafe {
@@ -112,22 +133,20 @@ unsafe fn runs<V: Vector, const STEPS: usize>(
                 pattern.candidates(p.add(i + 3 * w)),
             ];
             if four[0].or(four[1]).or(four[2].or(four[3])).any() {
-                let found = first_lane(V::lanes4(four), V::LANE_SHIFT, i, confirm);
-                if found.is_some() {
-                    return found;
-                }
+                let lanes = V::lanes4(four);
+                return Candidates { lanes, shift: V::LANE_SHIFT, at: i, next: i + 4 * w };
             }
             i += 4 * w;
         }
         while i < whole {
             // The last vector may overlap the one before.
             let at = i.min(whole - w);
-            let found = first_lane(pattern.candidates(p.add(at)).lanes(), 0, at, confirm);
-            if found.is_some() {
-                return found;
-            }
+            let lanes = pattern.candidates(p.add(at)).lanes();
             i += w;
+            if lanes != 0 {
+                return Candidates { lanes, shift: 0, at, next: i.min(whole) };
+            }
         }
     }
-    confirm(whole)
+    Candidates { lanes: 1, shift: 0, at: whole, next: words.len() }
 }
