@@ -50,16 +50,14 @@ impl Default for Bitmag {
 unsafe impl GlobalAlloc for Bitmag {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let size = round(layout.size(), layout.align());
         // SAFETY: `self` lives as long as this call needs it; the first call's settings are copied.
-        unsafe { hit::inline::alloc(size, layout, &raw const self.config) }
+        unsafe { hit::inline::alloc(layout, &raw const self.config) }
     }
 
     #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let size = round(layout.size(), layout.align());
         // SAFETY: the caller passes a block of this layout.
-        unsafe { hit::inline::free(block, size, layout) }
+        unsafe { hit::inline::free(block, layout) }
     }
 
     #[inline]
@@ -116,7 +114,7 @@ unsafe fn move_block(face: &Bitmag, block: *mut u8, layout: Layout, new_size: us
         let moved = face.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
         if !moved.is_null() {
             ptr::copy_nonoverlapping(block, moved, layout.size().min(new_size));
-            face.dealloc(block, layout);
+            hit::inline::free_here(block, layout);
         }
         moved
     }
@@ -203,50 +201,27 @@ pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
     }
 }
 
-/// Large allocations of the inlined hit path, as three functions that are one.
+/// Where large allocations of the inlined hit path go.
 ///
-/// LLVM must not see that they are: calls of the same function in both arms of a branch are merged.
-/// The arguments behind the third exist for their weight alone (src/hit/inline.rs).
+/// # Safety
+/// `config` points at settings.
+#[cold]
+#[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) mod alloc_large {
-    use super::{Config, block};
-
-    macro_rules! heavy {
-        ($($name:ident)*) => {$(
-            #[cold]
-            #[inline(never)]
-            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
-            pub(crate) unsafe extern "C" fn $name(
-                size: usize, align: usize, config: *const Config, _: usize,
-                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
-            ) -> *mut u8 {
-                // SAFETY: the caller passes settings.
-                block::allocate(size, align, unsafe { &*config })
-            }
-        )*};
-    }
-    heavy!(one two three);
+pub(crate) unsafe fn alloc_large(size: usize, align: usize, config: *const Config) -> *mut u8 {
+    // SAFETY: the caller passes settings.
+    block::allocate(size, align, unsafe { &*config })
 }
 
-/// As `alloc_large`, for frees.
+/// Where large frees of the inlined hit path go.
+///
+/// # Safety
+/// `block` is a block of the caller's.
+#[cold]
+#[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) mod free_large {
-    use super::{block, done};
-
-    macro_rules! heavy {
-        ($($name:ident)*) => {$(
-            #[cold]
-            #[inline(never)]
-            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
-            pub(crate) unsafe extern "C" fn $name(
-                pointer: *mut u8, size: usize, align: usize, _: usize,
-                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
-            ) {
-                done(block::free_sized(pointer, size, align));
-            }
-        )*};
-    }
-    heavy!(one two three);
+pub(crate) unsafe fn free_large(block: *mut u8, size: usize, align: usize) {
+    done(block::free_sized(block, size, align));
 }
 
 /// Where an unsized free goes that misses.

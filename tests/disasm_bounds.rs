@@ -4,6 +4,7 @@
 
 use bitmag_disasm::artefact;
 use bitmag_disasm::bounds::Bounds;
+use bitmag_disasm::image::Image;
 use bitmag_disasm::listing::{self, BLESS};
 use bitmag_disasm::path::Kind;
 use bitmag_disasm::survey::Survey;
@@ -58,6 +59,29 @@ fn hold() {
         );
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// Most bytes of code that bitmag's functions have together in a small program of the Rust face without LTO. What a large one grows by
+/// is this, half as much again of tables, and what is inlined (`scripts/text-size.sh`).
+const CODE_BYTES: u64 = 107_500;
+
+#[test]
+fn all_of_it_is_small() {
+    let artefact = artefact::by_name("x86_64-unknown-linux-gnu/executable").expect("it is listed");
+    match artefact.find().expect("it can be built") {
+        artefact::Found::NotRun(why) => println!("not run: {why}"),
+        artefact::Found::File(path) => {
+            let image = Image::open(&path).expect("it can be read");
+            let own = image.functions().iter().filter(|function| {
+                let name = function.name.trim_start_matches('<');
+                name.starts_with("bitmag::") || name.starts_with("bitmag_")
+            });
+            let bytes: u64 = own.map(|function| function.size).sum();
+            println!("{bytes} bytes of code");
+            assert!(bytes > 1000, "its functions were not found");
+            assert!(bytes <= CODE_BYTES, "{bytes} bytes of code, more than {CODE_BYTES}");
+        }
+    }
 }
 
 /// The bounds of the ways through the hit paths alone, without whole functions and listings.

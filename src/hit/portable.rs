@@ -133,15 +133,16 @@ pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
 pub(crate) mod layouts {
     use crate::block;
     use crate::config::Config;
-    use crate::size_class::MEDIUM_MAX;
+    use crate::size_class::{MEDIUM_MAX, round};
     use core::alloc::Layout;
 
-    /// Allocates for a layout whose size was rounded up to `size`.
+    /// Allocates for a layout.
     ///
     /// # Safety
-    /// `config` points at settings; `size` belongs to `layout`.
+    /// `config` points at settings.
     #[inline]
-    pub(crate) unsafe fn alloc(size: usize, layout: Layout, config: *const Config) -> *mut u8 {
+    pub(crate) unsafe fn alloc(layout: Layout, config: *const Config) -> *mut u8 {
+        let size = round(layout.size(), layout.align());
         if size <= MEDIUM_MAX {
             // SAFETY: the caller's contract.
             return unsafe { super::alloc(size, config) };
@@ -150,12 +151,15 @@ pub(crate) mod layouts {
         block::allocate(layout.size(), layout.align(), unsafe { &*config })
     }
 
-    /// Frees a block whose layout's size was rounded up to `size`.
+    pub(crate) use free as free_here;
+
+    /// Frees a block.
     ///
     /// # Safety
     /// `block` was allocated with `layout` and is the caller's.
     #[inline]
-    pub(crate) unsafe fn free(block: *mut u8, size: usize, layout: Layout) {
+    pub(crate) unsafe fn free(block: *mut u8, layout: Layout) {
+        let size = round(layout.size(), layout.align());
         if size <= MEDIUM_MAX {
             // SAFETY: the caller's contract.
             return unsafe { super::free_sized(block, size) };
