@@ -28,7 +28,12 @@ pub(super) unsafe fn short_run<V: Vector>(
 ) -> Option<usize> {
     let mut from = 0;
     while from < words.len() {
-        let n = core::hint::black_box(n); // or all four are made ready before the loop
+        let mut this = n as usize;
+        // SAFETY: emits a comment. What it might have changed cannot be made ready for all four before the loop.
+        unsafe {
+            core::arch::asm!("/* {} */", inout(reg) this, options(nomem, nostack, preserves_flags));
+        }
+        let n = this as u32;
         // SAFETY: the caller's promise.
         let seen = unsafe {
             match n {
