@@ -12,7 +12,7 @@ use crate::arena::{tables, window};
 use crate::heap;
 use crate::hit;
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
-use crate::magazine::{FLUSHED, SCATTERED};
+use crate::magazine::{FLUSHED, SCATTERED, SPARSE};
 use crate::size_class::{Class, DEEP_CLASSES};
 use crate::sync::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 use crate::thread::{STATE_ACTIVE, STATE_BUSY};
@@ -49,6 +49,20 @@ impl Closed {
             let top = AtomicPtr::from_ptr(place).swap(hit::dummy_top(), Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
             Self { tls, place, top, bottom, home: (*thread).heap }
+        }
+    }
+
+    /// The parts of a magazine that is closed. It was full.
+    ///
+    /// # Safety
+    /// As for `new`.
+    #[inline(always)]
+    unsafe fn again(tls: *mut Tls, thread: *mut Thread, class: usize) -> Self {
+        // SAFETY: as in `new`.
+        unsafe {
+            let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
+            let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
+            Self { tls, place, top: bottom.add(MAX_DEPTH), bottom, home: (*thread).heap }
         }
     }
 
@@ -104,8 +118,11 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     let Some((tls, thread, byte)) = enter(class) else { return ptr::null_mut() };
     // SAFETY: marked busy, and the class is a deep one.
     unsafe {
+        // A sparse class whose depth is back changes it where the direction does: the general way's.
         match byte.load(Ordering::Relaxed) {
-            DEEP => refill::<MAX_DEPTH, { MAX_DEPTH - 1 }>(tls, thread, class),
+            byte if byte & !SPARSE == DEEP => {
+                refill::<MAX_DEPTH, { MAX_DEPTH - 1 }>(tls, thread, class)
+            }
             // Half, with room for frees, after a flush.
             byte if byte == DEEP | FLUSHED => refill::<HALF, { HALF - 1 }>(tls, thread, class),
             _ => {
@@ -137,8 +154,10 @@ unsafe fn refill<const COUNT: usize, const REST: usize>(
         let top = magazine.bottom.wrapping_add(REST);
         // SAFETY: the slots above the bottom up to that top are this thread's.
         unsafe {
-            heap::write_progression::<REST>(top, first + 16 * class, 16 * class);
-            (*thread).depths.get_unchecked(class).store(DEEP, Ordering::Relaxed);
+            heap::write_progression::<REST>(top, first, 16 * class);
+            if COUNT == HALF {
+                (*thread).depths.get_unchecked(class).store(DEEP, Ordering::Relaxed);
+            }
         }
         magazine.reopen(top);
         return first as *mut u8;
@@ -166,12 +185,14 @@ pub(crate) fn free_sized(block: *mut u8, size: usize) -> bool {
 
 /// Gives back the older half of a full magazine, or all of one that was flushed last time too, and puts
 /// `block` into it.
+///
+/// All that needs a call is apart and comes last, so that the short way has few registers to save.
 #[inline(always)]
 fn flush(class: usize, block: *mut u8) -> bool {
     let Some((tls, thread, byte)) = enter(class) else { return false };
     let all = match byte.load(Ordering::Relaxed) & !SCATTERED {
         DEEP => false,
-        byte if byte == DEEP | FLUSHED => true,
+        byte if byte & !SPARSE == DEEP | FLUSHED => true,
         _ => {
             // SAFETY: `enter` has made it so.
             unsafe { leave(tls) };
@@ -185,44 +206,83 @@ fn flush(class: usize, block: *mut u8) -> bool {
         magazine.reopen(top);
         return false;
     }
-    let oldest = magazine.bottom.wrapping_add(1);
     // SAFETY: all slots above the bottom hold pointers; the top is on the dummy, so they are this
-    // call's alone, as are the thread's record and its depth byte.
+    // call's alone, as is the thread's record.
     unsafe {
-        let blocks = &*oldest.cast::<[*mut u8; MAX_DEPTH]>();
-        let class = Class::from_index(class);
-        let mut top = oldest;
-        if all {
-            if !heap::flush_row(magazine.home, class, blocks, tls as usize) {
-                flush_scattered(&magazine, thread, class, blocks);
-            }
-        } else {
-            flush_scattered(&magazine, thread, class, &blocks[..HALF]);
-            // The newer ones move down.
-            ptr::copy_nonoverlapping(oldest.add(HALF), oldest, MAX_DEPTH - HALF);
-            byte.store(byte.load(Ordering::Relaxed) | FLUSHED, Ordering::Relaxed);
-            top = oldest.add(MAX_DEPTH - HALF);
+        if !all {
+            flush_half(tls, thread, class, block);
+            return true;
         }
-        top.write(block);
-        magazine.reopen(top);
+        let oldest = magazine.bottom.wrapping_add(1);
+        let blocks = &*oldest.cast::<[*mut u8; MAX_DEPTH]>();
+        let class_of = Class::from_index(class);
+        match heap::flush_row(magazine.home, class_of, blocks, tls as usize) {
+            None => flush_all(tls, thread, class, block),
+            Some(turn) if heap::is_due(turn) => flush_due(tls, thread, class, turn, block),
+            Some(_) => {
+                oldest.write(block);
+                magazine.reopen(oldest);
+            }
+        }
     }
     true
 }
 
-/// A flush by the general way, with the thread staying with the heap that was got.
+/// The end of a row's flush that is due for a sweep.
 ///
 /// # Safety
-/// `thread` is the calling thread's record.
-#[inline(always)]
-unsafe fn flush_scattered(
-    magazine: &Closed,
-    thread: *mut Thread,
-    class: Class,
-    blocks: &[*mut u8],
-) {
-    let got = heap::flush_scattered(magazine.home, class, blocks);
-    if got != magazine.home {
-        // SAFETY: the caller's contract.
-        unsafe { heap::stay(&mut (*thread).heap, got) };
+/// As for `Closed::new`; the magazine is closed, and its blocks were flushed.
+#[inline(never)]
+unsafe fn flush_due(tls: *mut Tls, thread: *mut Thread, class: usize, turn: u32, block: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let magazine = Closed::again(tls, thread, class);
+        heap::sweep_if_due(magazine.home, Class::from_index(class), turn);
+        let oldest = magazine.bottom.wrapping_add(1);
+        oldest.write(block);
+        magazine.reopen(oldest);
+    }
+}
+
+/// A flush of all blocks, which are no row.
+///
+/// # Safety
+/// As for `Closed::new`; the magazine is closed, and full.
+#[inline(never)]
+unsafe fn flush_all(tls: *mut Tls, thread: *mut Thread, class: usize, block: *mut u8) {
+    // SAFETY: the caller's contract: the slots above the bottom are this call's alone, as is the thread's record.
+    unsafe {
+        let magazine = Closed::again(tls, thread, class);
+        let oldest = magazine.bottom.wrapping_add(1);
+        let blocks = &*oldest.cast::<[*mut u8; MAX_DEPTH]>();
+        let class = Class::from_index(class);
+        heap::flush_scattered(&mut (*thread).heap, class, blocks, tls as usize);
+        oldest.write(block);
+        magazine.reopen(oldest);
+    }
+}
+
+/// A flush of the older half.
+///
+/// # Safety
+/// As for `flush_all`.
+#[inline(never)]
+unsafe fn flush_half(tls: *mut Tls, thread: *mut Thread, class: usize, block: *mut u8) {
+    // SAFETY: the caller's contract, as in `flush_all`; and the class is within the record's array.
+    unsafe {
+        let magazine = Closed::again(tls, thread, class);
+        let oldest = magazine.bottom.wrapping_add(1);
+        let blocks = &*oldest.cast::<[*mut u8; HALF]>();
+        let (token, class_of) = (tls as usize, Class::from_index(class));
+        if !heap::flush_half(magazine.home, class_of, blocks, token) {
+            heap::flush_scattered(&mut (*thread).heap, class_of, blocks, token);
+        }
+        // The newer ones move down.
+        ptr::copy_nonoverlapping(oldest.add(HALF), oldest, MAX_DEPTH - HALF);
+        let byte = (*thread).depths.get_unchecked(class);
+        byte.store(byte.load(Ordering::Relaxed) | FLUSHED, Ordering::Relaxed);
+        let top = oldest.add(MAX_DEPTH - HALF);
+        top.write(block);
+        magazine.reopen(top);
     }
 }

@@ -36,7 +36,7 @@ const SPARSE_DEMAND: u8 = 4;
 /// Bit of a depth byte: the last slow call was a flush.
 pub(crate) const FLUSHED: u8 = 0x80;
 /// Bit of a depth byte: the class was found sparse.
-const SPARSE: u8 = 0x40;
+pub(crate) const SPARSE: u8 = 0x40;
 /// Bit of a depth byte: the blocks of the last refill were no neighbours.
 pub(crate) const SCATTERED: u8 = 0x20;
 /// Bits of a depth byte that hold the depth.

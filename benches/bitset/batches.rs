@@ -152,7 +152,7 @@ impl Heap {
         let located = unsafe { &mut *located.as_mut_ptr().cast::<[Located; BATCH]>() };
         let units = self.records.len();
         // SAFETY: K pointers lie there.
-        let faults = unsafe { engine.locate(pointers.as_ptr(), K, BASE, units, spacing, located) };
+        let faults = unsafe { engine.locate(pointers.as_ptr(), K, BASE, units, &spacing, located) };
         if faults != 0 {
             return true;
         }
@@ -333,7 +333,7 @@ pub(crate) fn instructions(engines: &[Engine], report: &mut Report) {
         counted("locate of 31, per block", K as f64, &mut || {
             // SAFETY: K pointers lie there.
             unsafe {
-                black_box(engine.locate(batches[0].as_ptr(), K, BASE, 16, spacing, &mut out));
+                black_box(engine.locate(batches[0].as_ptr(), K, BASE, 16, &spacing, &mut out));
             }
         });
     }

@@ -69,9 +69,12 @@ fn address_bits() -> u32 {
     usize::BITS - os::stack_top().leading_zeros()
 }
 
+/// log2 of the bytes in the largest window.
+pub(crate) const WINDOW_BITS: u32 = 40;
+
 /// 1 TiB of units, or a quarter of a smaller address space.
 fn largest_window() -> usize {
-    1 << (address_bits().saturating_sub(2).min(40) - UNIT_SHIFT)
+    1 << (address_bits().saturating_sub(2).min(WINDOW_BITS) - UNIT_SHIFT)
 }
 
 /// An empty range of `total` bytes at a multiple of `align`. Nothing stays mapped there.

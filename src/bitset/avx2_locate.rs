@@ -50,16 +50,17 @@ pub(super) unsafe fn locate(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
     // SAFETY: the token proves the features; the rest is the caller's promise.
     unsafe { locate_featured(pointers, k, base, units, spacing, out) }
 }
 
-/// `locate`, four pointers at a time. What is checked is gathered and looked at once: a distance less its
-/// block's start keeps low bits where the pointer is misaligned, and bits from 48 on where it is below
-/// the base or far beyond the units; the highest unit and the highest index tell of the rest.
+/// `locate`, four pointers at a time. A distance in units has the unit in its lower half, and nothing in the upper one
+/// unless it is below the base or far beyond the units; an offset times the reciprocal has the index in its upper
+/// half, and the lower one is below the reciprocal only at the start of a block. So what is checked are the highest of
+/// each half, once and at the end.
 ///
 /// # Safety
 /// Those of `locate`.
@@ -69,50 +70,59 @@ unsafe fn locate_featured(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
-    let to_distance = _mm256_set1_epi64x((base as i64).wrapping_neg());
-    let within = _mm256_set1_epi64x(0xffff);
-    let reciprocal = _mm256_set1_epi64x(i64::from(spacing.reciprocal()));
-    let size = _mm256_set1_epi64x(spacing.size() as i64);
-    let mut wrong = _mm256_setzero_si256();
-    let mut highest = _mm256_setzero_si256();
-    let to: *mut __m256i = out.as_mut_ptr().cast();
-    let mut four = |addresses: __m256i, at: usize| {
-        let distance = _mm256_add_epi64(addresses, to_distance);
-        let offset = _mm256_and_si256(distance, within);
-        let index = _mm256_srli_epi64(_mm256_mul_epu32(offset, reciprocal), 32);
-        let start = _mm256_mul_epu32(index, size);
-        wrong = _mm256_or_si256(wrong, _mm256_sub_epi64(distance, start));
-        let located = _mm256_blend_epi32(_mm256_slli_epi64(distance, 16), index, 0b0101_0101);
-        highest = _mm256_max_epu32(highest, located);
-        // SAFETY: at is at most BATCH - 4, so 32 bytes from there lie within out.
-        unsafe { _mm256_storeu_si256(to.byte_add(at * 8), located) };
-    };
-    // SAFETY: reads k pointers: by fours, the last four overlapping those before; fewer one by one.
-    unsafe {
-        if k < 4 {
-            return scalar::locate(pointers, k, base, units, spacing, out);
-        }
-        let mut i = 0;
-        while i < k - 4 {
-            four(_mm256_loadu_si256(pointers.add(i).cast()), i);
-            i += 4;
-        }
-        four(_mm256_loadu_si256(pointers.add(k - 4).cast()), k - 4);
-        let last = Located {
-            index: (spacing.blocks() - 1) as u32,
-            unit: units.saturating_sub(1).min(u32::MAX as usize) as u32,
-        };
-        let last = _mm256_set1_epi64x(i64::from(last.unit) << 32 | i64::from(last.index));
-        let beyond = _mm256_xor_si256(_mm256_max_epu32(highest, last), last);
-        let misplaced = _mm256_set1_epi64x(0xffff_0000_0000_ffff_u64 as i64);
-        let wrong = _mm256_or_si256(beyond, _mm256_and_si256(wrong, misplaced));
-        if _mm256_testz_si256(wrong, wrong) != 0 && units != 0 {
-            return 0;
-        }
-        // Something is wrong somewhere: rare enough to be looked at one by one.
-        scalar::locate(pointers, k, base, units, spacing, out)
+    let last_unit = units.wrapping_sub(1);
+    if k < 4 || last_unit > u32::MAX as usize {
+        // SAFETY: the caller's promise.
+        return unsafe { scalar::locate(pointers, k, base, units, spacing, out) };
     }
+    let to_distance = _mm256_set1_epi64x((base as i64).wrapping_neg());
+    let zero = _mm256_setzero_si256();
+    let reciprocal = _mm256_set1_epi64x(spacing.reciprocal.cast_signed());
+    let mut highest_unit = zero;
+    let mut highest_product = zero;
+    let to: *mut __m256i = out.as_mut_ptr().cast();
+    let mut four = |at: usize| {
+        // SAFETY: at is at most k - 4, so four pointers can be read, and 32 bytes from there lie within out.
+        let addresses = unsafe { _mm256_loadu_si256(pointers.add(at).cast()) };
+        let distance = _mm256_add_epi64(addresses, to_distance);
+        let offset = _mm256_blend_epi16(zero, distance, 0b0001_0001);
+        let product = _mm256_mul_epu32(offset, reciprocal);
+        highest_product = _mm256_max_epu32(highest_product, product);
+        let unit = _mm256_srli_epi64(distance, 16);
+        highest_unit = _mm256_max_epu32(highest_unit, unit);
+        // SAFETY: as above.
+        unsafe {
+            let located = _mm256_blend_epi32(unit, product, 0b1010_1010);
+            _mm256_storeu_si256(to.byte_add(at * 8), located);
+        }
+    };
+    // By eights, so that a full magazine is three steps and a rest; of the rest the last four overlap those before.
+    let whole = k & !7;
+    let mut at = 0;
+    while at != whole {
+        four(at);
+        four(at + 4);
+        at += 8;
+    }
+    if k & 7 > 4 {
+        four(whole);
+    }
+    if k != whole {
+        four(k - 4);
+    }
+    let most_product = _mm256_set1_epi64x(spacing.most.cast_signed());
+    let most_unit = _mm256_set1_epi64x(last_unit as i64);
+    let right = _mm256_and_si256(
+        _mm256_cmpeq_epi32(_mm256_max_epu32(highest_product, most_product), most_product),
+        _mm256_cmpeq_epi32(_mm256_max_epu32(highest_unit, most_unit), most_unit),
+    );
+    if _mm256_movemask_epi8(right) == -1 {
+        return 0;
+    }
+    // Something is wrong somewhere: rare enough to be looked at one by one.
+    // SAFETY: the caller's promise.
+    unsafe { scalar::locate(pointers, k, base, units, spacing, out) }
 }

@@ -250,7 +250,7 @@ pub(super) unsafe fn locate(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
     // SAFETY: the token proves the features; the rest is the caller's promise.
@@ -267,7 +267,7 @@ unsafe fn locate_featured(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
     let base_all = _mm512_set1_epi64(base as i64);
@@ -281,10 +281,10 @@ unsafe fn locate_featured(
     let eight = |addresses: __m512i, at: usize| {
         let distance = _mm512_sub_epi64(addresses, base_all);
         let offset = _mm512_and_si512(distance, within);
-        let index = _mm512_srli_epi64(_mm512_mul_epu32(offset, reciprocal), 32);
-        let start = _mm512_mul_epu32(index, size);
-        let unit = _mm512_slli_epi64(distance, 16);
-        let located = _mm512_mask_mov_epi32(unit, 0b0101_0101_0101_0101, index);
+        let product = _mm512_mul_epu32(offset, reciprocal); // the index is its upper half
+        let start = _mm512_mul_epu32(_mm512_srli_epi64(product, 32), size);
+        let unit = _mm512_srli_epi64(distance, 16);
+        let located = _mm512_mask_mov_epi32(unit, 0b1010_1010_1010_1010, product);
         // SAFETY: at is at most BATCH - 8, so 64 bytes from there lie within out.
         unsafe { _mm512_storeu_si512(to.byte_add(at * 8).cast(), located) };
         (start, offset, distance)

@@ -326,7 +326,7 @@ impl Engine {
         k: usize,
         base: usize,
         units: usize,
-        spacing: Spacing,
+        spacing: &Spacing,
         out: &mut [Located; BATCH],
     ) -> u32 {
         // SAFETY: the caller's promise is the backend's condition.

@@ -11,8 +11,12 @@ pub const BATCH: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spacing {
     size: u32,
-    reciprocal: u32,
     blocks: u32,
+    pub(super) reciprocal: u64,
+    /// What an offset times the reciprocal is at most where a whole block begins: the last index in the upper half, one
+    /// less than the reciprocal in the lower one.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the vectors' alone"))]
+    pub(super) most: u64,
 }
 
 impl Spacing {
@@ -24,8 +28,9 @@ impl Spacing {
             3..=0xffff => size as u32,
             _ => 0x1_0000,
         };
-        let reciprocal = (1u64 << 32).div_ceil(size as u64) as u32;
-        Spacing { size, reciprocal, blocks: 0x1_0000 / size }
+        let reciprocal = (1u64 << 32).div_ceil(size as u64);
+        let blocks = 0x1_0000 / size;
+        Spacing { size, blocks, reciprocal, most: (blocks as u64 - 1) << 32 | (reciprocal - 1) }
     }
 
     /// Bytes from one block to the next.
@@ -39,7 +44,7 @@ impl Spacing {
     #[inline]
     #[must_use]
     pub const fn reciprocal(self) -> u32 {
-        self.reciprocal
+        self.reciprocal as u32
     }
 
     /// Whole blocks in a unit.
@@ -56,19 +61,19 @@ impl Spacing {
     #[inline]
     #[must_use]
     pub const fn index(self, offset: usize) -> usize {
-        ((offset as u64 * self.reciprocal as u64) >> 32) as usize
+        ((offset as u64 * self.reciprocal) >> 32) as usize
     }
 }
 
-/// Where a pointer lies: its unit of 64 KiB, and its block there. On a little-endian machine the two are one u64
-/// whose order is that of the addresses.
+/// Where a pointer lies: its unit of 64 KiB, and its block there. In this order the vectors that compute the two hold
+/// them where they belong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Located {
-    /// The block in its unit; also the number of its bit.
-    pub index: u32,
     /// The unit, counted from the base.
     pub unit: u32,
+    /// The block in its unit; also the number of its bit.
+    pub index: u32,
 }
 
 impl Located {

@@ -276,7 +276,7 @@ pub(super) unsafe fn locate(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
     // SAFETY: the caller's promise.

@@ -201,7 +201,7 @@ pub(super) unsafe fn locate(
     k: usize,
     base: usize,
     units: usize,
-    spacing: Spacing,
+    spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
     let mut faults = 0;

@@ -13,6 +13,7 @@ use crate::os::{self, Access};
 use crate::size_class::Class;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
+use core::hint::assert_unchecked;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -53,8 +54,13 @@ pub(crate) fn count() -> u32 {
 #[inline(always)]
 pub(crate) fn heap(index: u32) -> &'static Heap {
     debug_assert!(index < COUNT.load(Ordering::Relaxed));
-    // SAFETY: mapped for ever; indices come from `count`, from records and from heaps themselves.
-    unsafe { &*(window().heaps.load(Ordering::Relaxed) as *const Heap).add(index as usize) }
+    let heaps = window().heaps.load(Ordering::Relaxed);
+    // SAFETY: mapped for ever, and not at 0, which the compiler does not see of a number; indices come from `count`, from records
+    // and from heaps themselves.
+    unsafe {
+        assert_unchecked(heaps != 0);
+        &*(heaps as *const Heap).add(index as usize)
+    }
 }
 
 /// All heaps.
@@ -201,6 +207,16 @@ pub(super) fn try_quickly(index: u32, token: usize) -> Option<Quick> {
 
 /// A heap whose lock this thread holds for a few instructions, in which nothing is retired.
 pub(super) struct Quick(&'static Heap);
+
+impl Quick {
+    /// The same lock, for longer.
+    #[inline(always)]
+    pub(super) fn keep(self) -> Held {
+        let heap = self.0;
+        core::mem::forget(self);
+        Held { heap, unlock: true, retired: Cell::new(false) }
+    }
+}
 
 impl core::ops::Deref for Quick {
     type Target = Heap;

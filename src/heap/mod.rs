@@ -15,6 +15,7 @@ mod mark;
 mod models;
 mod pages;
 mod progression;
+mod quick;
 mod remote;
 mod row;
 mod run;
@@ -38,7 +39,9 @@ use crate::layout::{Heap, MAX_DEPTH};
 use crate::misuse::{Misuse, report};
 use crate::size_class::Class;
 use crate::sync::{AtomicU64, Ordering};
-use lock::{Held, lock_any, try_any};
+use flush::{Marked, Places};
+use lock::{Held, Quick, lock_any, try_any};
+use mark::Stopped;
 use row::Row;
 
 /// Every so many flushes of a heap look at a slab or two that others may have freed into.
@@ -126,35 +129,33 @@ pub(crate) fn refill_row<const COUNT: usize>(
     class: Class,
     token: usize,
 ) -> Option<usize> {
-    let held = lock::try_quickly(home, token)?;
-    let first = row::take(&held, class, COUNT);
-    if first.is_some() {
-        count_refill(&held, class, COUNT);
-    }
-    first
+    quick::take::<COUNT>(home, class, token)
 }
 
-/// The flush of a burst: a full magazine of a deep class, neighbours in a slab of heap `home`. `false`,
-/// and nothing done, if anything is otherwise.
+/// The flush of a burst: a full magazine of a deep class, neighbours in a slab of heap `home`. The number of this
+/// flush, for `sweep_if_due`; `None`, and nothing done, if anything is otherwise.
 #[inline(always)]
 pub(crate) fn flush_row(
     home: u32,
     class: Class,
     blocks: &[*mut u8; MAX_DEPTH],
     token: usize,
+) -> Option<u32> {
+    let row = Row::of_full(class, blocks)?;
+    quick::give::<MAX_DEPTH>(home, class, &row, token)
+}
+
+/// The same for the older half of a magazine, with the sweep; whether it was done.
+#[inline(always)]
+pub(crate) fn flush_half<const COUNT: usize>(
+    home: u32,
+    class: Class,
+    blocks: &[*mut u8; COUNT],
+    token: usize,
 ) -> bool {
-    let Some(row) = Row::of_full(class, blocks) else { return false };
-    let Some(held) = lock::try_quickly(home, token) else { return false };
-    if !row::give(&held, &row, class) {
-        return false;
-    }
-    count_flush(&held, class, MAX_DEPTH);
-    let turn = next_turn(&held);
-    drop(held);
-    if turn.is_multiple_of(FLUSHES_PER_SWEEP) {
-        sweep_home(home, class);
-        look_elsewhere(home, class, turn / FLUSHES_PER_SWEEP);
-    }
+    let Some(row) = Row::of(class, blocks) else { return false };
+    let Some(turn) = quick::give::<COUNT>(home, class, &row, token) else { return false };
+    sweep_if_due(home, class, turn);
     true
 }
 
@@ -167,8 +168,6 @@ fn next_turn(heap: &Heap) -> u32 {
 }
 
 /// Sweeps a little in a heap, if its lock is still free.
-#[cold]
-#[inline(never)]
 fn sweep_home(home: u32, class: Class) {
     if let Some(held) = lock::try_lock(heap(home)) {
         let outcome = sweep::look_around(&held, 2);
@@ -240,17 +239,81 @@ fn count_refill(heap: &Heap, class: Class, blocks: usize) {
     bump(&counters.refilled_blocks, blocks);
 }
 
-/// The flush of a deep class whose blocks are no row: as `flush`, without looking for one. The heap
-/// that was got, or `home` if none was.
-#[inline(never)]
-pub(crate) fn flush_scattered(mut home: u32, class: Class, blocks: &[*mut u8]) -> u32 {
-    let Some(held) = try_any(&mut home) else {
-        settle(remote::give_all(None, class, blocks), false);
-        return home;
+/// The flush of a deep class whose blocks, at least one, are no row: as `flush`, without looking for one. `home` is where the
+/// thread keeps its heap's number, and becomes the heap that it stays with. `token` is the calling thread's.
+#[inline(always)]
+pub(crate) fn flush_scattered(home: &mut u32, class: Class, blocks: &[*mut u8], token: usize) {
+    let Some(held) = lock::try_quickly(*home, token) else {
+        return flush_elsewhere(home, class, blocks);
     };
-    let outcome = flush::give_each(&held, class, blocks);
+    let mut places = Places::uninit();
+    // SAFETY: 1 to 31 blocks.
+    let marked = unsafe { flush::mark(&held, class, blocks, &mut places) };
+    if marked != Marked::Until(Stopped::Done) {
+        // SAFETY: `mark` has located them.
+        return unsafe { flush_rest(held.keep(), *home, class, blocks, &places, marked) };
+    }
+    end_quickly(held, *home, class, blocks.len());
+}
+
+/// `flush_scattered` where not all blocks were in slabs that need nothing more.
+///
+/// # Safety
+/// `places` is what `flush::mark` has located `blocks` to.
+#[cold]
+#[inline(never)]
+unsafe fn flush_rest(
+    held: Held,
+    home: u32,
+    class: Class,
+    blocks: &[*mut u8],
+    places: &Places,
+    marked: Marked,
+) {
+    // SAFETY: the caller's contract.
+    let outcome = unsafe { flush::go_on(&held, class, blocks, places, marked) };
     finish_flush(held, outcome, home, class, blocks.len());
-    home
+}
+
+/// `flush_scattered` where the thread's heap is taken, or somebody forks.
+#[cold]
+#[inline(never)]
+fn flush_elsewhere(home: &mut u32, class: Class, blocks: &[*mut u8]) {
+    let mut got = *home;
+    // SAFETY: a slice of blocks, at most a magazine's.
+    unsafe { flush(&mut got, class, blocks.as_ptr(), blocks.len()) };
+    stay(home, got);
+}
+
+/// The end of a flush in which nothing was retired: counts, unlocks, and sweeps every so often.
+#[inline(always)]
+fn end_quickly(held: Quick, home: u32, class: Class, blocks: usize) {
+    count_flush(&held, class, blocks);
+    let turn = next_turn(&held);
+    drop(held);
+    sweep_if_due(home, class, turn);
+}
+
+/// Whether the flush of that number is one of those that sweep.
+#[inline(always)]
+pub(crate) fn is_due(turn: u32) -> bool {
+    turn.is_multiple_of(FLUSHES_PER_SWEEP)
+}
+
+/// What every 8th flush does once the lock was given up.
+#[inline(always)]
+pub(crate) fn sweep_if_due(home: u32, class: Class, turn: u32) {
+    if is_due(turn) {
+        sweep_and_look(home, class, turn / FLUSHES_PER_SWEEP);
+    }
+}
+
+/// The sweeps of every 8th flush.
+#[cold]
+#[inline(never)]
+fn sweep_and_look(home: u32, class: Class, turn: u32) {
+    sweep_home(home, class);
+    look_elsewhere(home, class, turn);
 }
 
 /// The end of a flush under the lock of heap `home`: counts, sweeps every so often, unlocks, and does

@@ -12,7 +12,7 @@ const FULL: usize = MAX_DEPTH;
 /// Whether `blocks[i + 1] - blocks[i]` is `stride` everywhere.
 #[inline(always)]
 #[cfg_attr(
-    all(target_arch = "x86_64", not(loom)),
+    all(target_arch = "x86_64", target_pointer_width = "64", not(loom)),
     allow(dead_code, reason = "the twin, for the test")
 )]
 pub(super) fn is_one_plainly(blocks: &[*mut u8], stride: usize) -> bool {
@@ -29,36 +29,53 @@ pub(super) fn is_one_plainly(blocks: &[*mut u8], stride: usize) -> bool {
 /// As for `write`.
 #[inline(always)]
 #[cfg_attr(
-    all(target_arch = "x86_64", not(loom)),
+    all(target_arch = "x86_64", target_pointer_width = "64", not(loom)),
     allow(dead_code, reason = "the twin, for the test")
 )]
 pub(crate) unsafe fn write_plainly<const COUNT: usize>(
     top: *mut *mut u8,
-    address: usize,
+    before: usize,
     size: usize,
 ) {
     for index in 0..COUNT {
         // SAFETY: the caller's contract.
-        unsafe { top.sub(index).write((address + index * size) as *mut u8) };
+        unsafe { top.sub(index).write((before + (index + 1) * size) as *mut u8) };
     }
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(all(target_arch = "x86_64", not(loom)))] {
-        use crate::hit::window;
+    if #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(loom)))] {
+        use crate::hit::WINDOW;
+        use crate::layout::Window;
         use core::arch::asm;
         use core::arch::x86_64::{
             _mm_add_epi64, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_or_si128,
             _mm_set1_epi64x, _mm_setzero_si128, _mm_storeu_si128, _mm_unpackhi_epi64,
             _mm_unpacklo_epi64, _mm_xor_si128,
         };
-        use crate::sync::Ordering;
 
         /// Whether the process uses AVX2: the backend of the bitset engine, chosen at the start.
         #[inline(always)]
         fn is_wide() -> bool {
-            window().wide.load(Ordering::Relaxed) != 0
+            // SAFETY: compares a word of the window, which is written once; the address costs no load here.
+            unsafe {
+                asm!(
+                    "cmp qword ptr [rip + {window} + {wide}], 0",
+                    "je {no}",
+                    window = sym WINDOW,
+                    wide = const core::mem::offset_of!(Window, wide),
+                    no = label { return false },
+                    options(nostack, readonly)
+                );
+            }
+            true
         }
+
+        /// What the lanes of a vector are multiplied with, upwards, and downwards from one.
+        #[repr(C, align(32))]
+        struct Lanes([u64; 4]);
+        static UPWARDS: Lanes = Lanes([0, 1, 2, 3]);
+        static DOWNWARDS: Lanes = Lanes([4, 3, 2, 1]);
 
         /// Whether `blocks[i + 1] - blocks[i]` is `stride` everywhere.
         #[inline(always)]
@@ -96,12 +113,9 @@ cfg_if::cfg_if! {
                     "vmovq xmm1, {stride}",
                     "vpbroadcastq ymm1, xmm1",              // stride
                     "vpbroadcastq ymm0, qword ptr [{at}]",
-                    "vpslldq ymm2, ymm1, 8",                // 0 1 0 1
-                    "vpaddq ymm0, ymm0, ymm2",
-                    "vpaddq ymm3, ymm1, ymm1",
-                    "vperm2i128 ymm2, ymm3, ymm3, 0x08",    // 0 0 2 2
+                    "vpmuldq ymm2, ymm1, ymmword ptr [rip + {lanes}]", // signed: it may lead downwards
                     "vpaddq ymm0, ymm0, ymm2",              // the first four, if all is well
-                    "vpaddq ymm3, ymm3, ymm3",
+                    "vpsllq ymm3, ymm1, 2",
                     "vpxor ymm4, ymm0, ymmword ptr [{at}]",
                     ".irp offset, 32, 64, 96, 128, 160, 192",
                     "vpaddq ymm0, ymm0, ymm3",
@@ -117,6 +131,7 @@ cfg_if::cfg_if! {
                     "jne {no}",
                     at = in(reg) blocks.as_ptr(),
                     stride = in(reg) stride,
+                    lanes = sym UPWARDS,
                     out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
                     out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
                     out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, // vzeroupper
@@ -127,31 +142,28 @@ cfg_if::cfg_if! {
             true
         }
 
-        /// Writes `COUNT` pointers (15 or 30) downwards from `top`: `address` into it, then each `size`
-        /// higher.
+        /// Writes `COUNT` pointers (15 or 30) downwards from `top`: the one `size` behind `before` into it, then each `size`
+        /// higher. The size is less than 2^32.
         ///
         /// # Safety
         /// The `COUNT` slots that end with `top` are the caller's to write.
         #[inline(always)]
-        pub(crate) unsafe fn write<const COUNT: usize>(top: *mut *mut u8, address: usize, size: usize) {
+        pub(crate) unsafe fn write<const COUNT: usize>(top: *mut *mut u8, before: usize, size: usize) {
             const { assert!(COUNT == 15 || COUNT == 30) };
             if !is_wide() {
                 // SAFETY: the caller's contract.
-                return unsafe { write_by_two::<COUNT>(top, address, size) };
+                return unsafe { write_by_two::<COUNT>(top, before + size, size) };
             }
             macro_rules! by_four {
                 ($offsets:literal, $($rest:literal),*) => {
                     asm!(
                         "vmovq xmm1, {size}",
                         "vpbroadcastq ymm1, xmm1",          // size
-                        "vmovq xmm0, {address}",
+                        "vmovq xmm0, {before}",
                         "vpbroadcastq ymm0, xmm0",
-                        "vpsrldq ymm2, ymm1, 8",            // 1 0 1 0
-                        "vpaddq ymm0, ymm0, ymm2",
-                        "vpaddq ymm3, ymm1, ymm1",
-                        "vperm2i128 ymm2, ymm3, ymm3, 0x80", // 2 2 0 0
+                        "vpmuludq ymm2, ymm1, ymmword ptr [rip + {lanes}]",
                         "vpaddq ymm0, ymm0, ymm2",          // the highest slot's is the lowest address
-                        "vpaddq ymm3, ymm3, ymm3",
+                        "vpsllq ymm3, ymm1, 2",
                         $offsets,
                         "vmovdqu ymmword ptr [{top} - \\offset], ymm0",
                         "vpaddq ymm0, ymm0, ymm3",
@@ -159,8 +171,9 @@ cfg_if::cfg_if! {
                         $($rest,)*
                         "vzeroupper",
                         top = in(reg) top,
-                        address = in(reg) address,
+                        before = in(reg) before,
                         size = in(reg) size,
+                        lanes = sym DOWNWARDS,
                         out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
                         out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
                         out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, // vzeroupper
@@ -228,7 +241,7 @@ mod tests {
         fn one<const COUNT: usize>(write: unsafe fn(*mut *mut u8, usize, usize)) {
             let mut slots = [NULL; 50];
             // SAFETY: COUNT slots of the array end with slot 40.
-            unsafe { write(slots.as_mut_ptr().add(40), 0x7fff_ffff_1000, 528) };
+            unsafe { write(slots.as_mut_ptr().add(40), 0x7fff_ffff_1000 - 528, 528) };
             for (at, slot) in slots.iter().enumerate() {
                 let inside = at <= 40 && at + COUNT > 40;
                 let expected = if inside { 0x7fff_ffff_1000 + 528 * (40 - at) } else { 0 };
@@ -272,12 +285,12 @@ mod tests {
     /// With AVX2, where there is AVX2, and without it.
     fn each_width(check: impl Fn()) {
         check();
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(loom)))]
         if std::arch::is_x86_feature_detected!("avx2") {
-            let wide = &window().wide;
-            let kept = wide.swap(1, Ordering::Relaxed);
+            let wide = &crate::hit::window().wide;
+            let kept = wide.swap(1, crate::sync::Ordering::Relaxed);
             check();
-            wide.store(kept, Ordering::Relaxed);
+            wide.store(kept, crate::sync::Ordering::Relaxed);
         } else {
             std::println!("AVX2: not run, the processor lacks it");
         }

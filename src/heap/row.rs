@@ -10,9 +10,7 @@
 use super::progression;
 use crate::arena::{tables, window};
 use crate::hit;
-use crate::layout::{
-    Heap, Identity, MAX_DEPTH, NO_ROW, NO_UNIT, SLAB_WORDS, UNIT_BYTES, UNIT_SHIFT,
-};
+use crate::layout::{Heap, Identity, MAX_DEPTH, NO_UNIT, SLAB_WORDS, UNIT_BYTES, UNIT_SHIFT};
 use crate::size_class::Class;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -22,6 +20,10 @@ const MOST: usize = 57;
 /// For the holder of the heap's lock: takes `count` blocks (1 to 31) from where the class's current slab guesses a row; the address of
 /// the first. `None`, and nothing done, if there is no current slab or no row.
 #[inline(always)]
+#[cfg_attr(
+    all(target_arch = "x86_64", target_pointer_width = "64", not(loom)),
+    allow(dead_code, reason = "the twin of quick.rs")
+)]
 pub(super) fn take(heap: &Heap, class: Class, count: usize) -> Option<usize> {
     let unit = heap.current_of(class.index()).load(Ordering::Relaxed);
     if unit == NO_UNIT {
@@ -57,8 +59,9 @@ pub(super) fn give(heap: &Heap, row: &Row, class: Class) -> bool {
         return false;
     }
     record.used.store(used - row.count as u32, Ordering::Relaxed);
+    // One comparison for "lower than the guess, and there is one": NO_ROW is far above, and lower guesses wrap around.
     let lowest = record.row.load(Ordering::Relaxed);
-    if (row.first as u32) < lowest && lowest != NO_ROW {
+    if lowest.wrapping_sub(row.first as u32 + 1) < 64 * SLAB_WORDS as u32 {
         record.row.store(row.first as u32, Ordering::Relaxed);
     }
     true
@@ -72,6 +75,20 @@ pub(super) struct Row {
     count: usize,
     /// From each block to the next one: the size, or less the size.
     stride: usize,
+}
+
+impl Row {
+    /// The slab's unit.
+    #[inline(always)]
+    pub(super) fn unit(&self) -> u32 {
+        self.unit
+    }
+
+    /// Index of the first block.
+    #[inline(always)]
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
 }
 
 impl Row {
@@ -120,6 +137,10 @@ impl Row {
 
 /// Adds to a number that only the holder of a lock writes.
 #[inline(always)]
+#[cfg_attr(
+    all(target_arch = "x86_64", target_pointer_width = "64", not(loom)),
+    allow(dead_code, reason = "for `take`")
+)]
 fn add(number: &crate::sync::AtomicU32, by: u32) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
@@ -142,10 +163,12 @@ cfg_if::cfg_if! {
                 let now: u64;
                 asm!("mov {now}, qword ptr [{at}]", now = out(reg) now, at = in(reg) at,
                     options(nostack, readonly, preserves_flags));
-                if now & bits != if set { bits } else { 0 } {
+                let new = now ^ bits;
+                // All set, none is in the new ones; none set, none in the old ones.
+                if if set { new } else { now } & bits != 0 {
                     return false;
                 }
-                asm!("mov qword ptr [{at}], {new}", new = in(reg) now ^ bits, at = in(reg) at,
+                asm!("mov qword ptr [{at}], {new}", new = in(reg) new, at = in(reg) at,
                     options(nostack, preserves_flags));
             }
             true

@@ -16,7 +16,7 @@ use super::{Batch, run, sweep};
 use crate::arena::{tables, units, window};
 use crate::bitset;
 use crate::layout::{
-    FITTING, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
+    FITTING, Heap, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
     UNKNOWN,
 };
 use crate::misuse::{Fault, Misuse};
@@ -65,8 +65,8 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
 
 /// Forgets where the class's current slab might have a row: lower blocks may be free by now.
 #[inline(always)]
-pub(super) fn forget_row(held: &Held, class: Class) {
-    let unit = held.current(class.index()).load(Ordering::Relaxed);
+pub(super) fn forget_row(heap: &Heap, class: Class) {
+    let unit = heap.current_of(class.index()).load(Ordering::Relaxed);
     if unit != NO_UNIT {
         // SAFETY: current slabs are below the bound.
         unsafe { tables::record(unit) }.row.store(NO_ROW, Ordering::Relaxed);
@@ -305,7 +305,10 @@ pub(super) fn fold_any(record: &Record, unit: u32, class: usize) -> Result<(), M
 pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misuse> {
     let blocks = record.blocks.load(Ordering::Relaxed) as usize;
     let mut count = 0;
-    for (index, remote) in words(&record.remote, blocks).iter().enumerate() {
+    let remotes = words(&record.remote, blocks);
+    // Mostly there is nothing, and a search says so sooner than a look at each word.
+    let Some(first) = bitset::first_set(remotes) else { return Ok(()) };
+    for (index, remote) in remotes.iter().enumerate().skip(first / 64) {
         if remote.load(Ordering::Relaxed) == 0 {
             continue;
         }

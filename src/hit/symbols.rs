@@ -48,7 +48,23 @@ pub(crate) fn window() -> &'static Window {
 #[inline(always)]
 pub(crate) fn dummy_top() -> Top {
     // SAFETY: the dummy has SLOTS entries; only its address is taken here.
-    unsafe { (&raw const DUMMY).cast::<*mut u8>().add(SLOTS - 1).cast_mut() }
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // One instruction, where the compiler looks the address up in a table.
+            let top: Top;
+            core::arch::asm!(
+                "lea {top}, [rip + {dummy} + {last}]",
+                top = out(reg) top,
+                dummy = sym DUMMY,
+                last = const (SLOTS - 1) * size_of::<*mut u8>(),
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            top
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        (&raw const DUMMY).cast::<*mut u8>().add(SLOTS - 1).cast_mut()
+    }
 }
 
 /// The record of threads that have none: medium tops on the dummy, nothing else.

@@ -206,7 +206,7 @@ impl Runner {
             let spacing = Spacing::new(size);
             // SAFETY: so many pointers lie there.
             let faults = unsafe {
-                engine.locate(slots.cast(), pointers.len(), base, units, spacing, &mut out)
+                engine.locate(slots.cast(), pointers.len(), base, units, &spacing, &mut out)
             };
             for (i, pointer) in pointers.iter().enumerate() {
                 let delta = pointer.wrapping_sub(base);

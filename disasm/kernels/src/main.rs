@@ -32,7 +32,7 @@ fn main() {
             let top = blocks.as_mut_ptr().add(BATCH);
             black_box(engine.expand(words, 0, black_box(BATCH), 1 << 16, 64, top));
             let spacing = Spacing::new(64);
-            let faults = engine.locate(blocks.as_ptr(), BATCH, 1 << 16, 1, spacing, &mut places);
+            let faults = engine.locate(blocks.as_ptr(), BATCH, 1 << 16, 1, &spacing, &mut places);
             assert_eq!(faults, 0, "{}", engine.backend().name());
         }
         println!("{}: {} blocks taken", engine.backend().name(), BATCH);
