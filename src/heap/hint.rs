@@ -388,6 +388,11 @@ fn next_owned_behind(owned: usize, from: u32) -> Result<u32, u32> {
         }
         // SAFETY: below the number of chunks that hold units below the bound.
         let row = unsafe { tables::row(chunk, owned) };
+        // All words but the first at once: a small heap has nothing there.
+        let others = row.words.iter().skip(1);
+        if index != 0 && others.fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0 {
+            index = row.words.len();
+        }
         while let Some(word) = row.words.get(index) {
             let bits = word.load(Ordering::Relaxed);
             if bits != 0 {

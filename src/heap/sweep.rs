@@ -9,8 +9,10 @@ use super::hint;
 use super::lock::{Held, all, lock_patiently};
 use super::{settle as report_and_purge, slab};
 use crate::arena::{kept, shelf, tables, window};
-use crate::layout::{NO_UNIT, UNIT_SHIFT};
+use crate::bitset;
+use crate::layout::{Identity, NO_UNIT, Record, UNIT_SHIFT};
 use crate::misuse::Misuse;
+use crate::size_class::SMALL_CLASSES;
 use crate::sync::Ordering;
 
 /// Slabs that a refill visits regardless of hints after a fork.
@@ -32,6 +34,19 @@ pub(super) fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     slab::settle_other(held, record, unit, class)
 }
 
+/// Whether `tidy` would leave a slab that has its hint as it is: one of a small class, not current, neither empty nor full,
+/// into which nobody else has freed. Whoever does so now finds the hint set.
+fn is_tidy(held: &Held, record: &Record, unit: u32, class: usize) -> bool {
+    let used = record.used.load(Ordering::Relaxed);
+    let blocks = record.blocks.load(Ordering::Relaxed);
+    class <= SMALL_CLASSES
+        && used != 0
+        && used != blocks
+        && record.identity() == Identity::new(class, held.index()).quiet()
+        && held.current(class).load(Ordering::Relaxed) != unit
+        && bitset::first_set(slab::words(&record.remote, blocks as usize)).is_none()
+}
+
 /// Looks at the next `count` slabs of the heap behind its cursor.
 pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
     let heap = held.heap();
@@ -44,7 +59,9 @@ pub(super) fn look_around(held: &Held, count: usize) -> Result<(), Misuse> {
                 heap.sweep.store(unit + 1, Ordering::Relaxed);
                 // SAFETY: owned slabs are below the bound.
                 let record = unsafe { tables::record(unit) };
-                if again != 0 || slab::is_hinted(unit, record.identity().class()) {
+                let class = record.identity().class();
+                let hinted = slab::is_hinted(unit, class);
+                if again != 0 || hinted && !is_tidy(held, record, unit, class) {
                     tidy(held, unit)?;
                 }
             }
