@@ -54,10 +54,17 @@ pub(super) unsafe fn locate(
     out: &mut [Located; BATCH],
 ) -> u32 {
     // SAFETY: the token proves the features; the rest is the caller's promise.
-    unsafe { locate_featured(pointers, k, base, units, spacing, out) }
+    unsafe {
+        // A full magazine, where the compiler knows that it is one, has a function without loops.
+        if k == BATCH - 1 {
+            locate_featured::<{ BATCH - 1 }>(pointers, k, base, units, spacing, out)
+        } else {
+            locate_featured::<0>(pointers, k, base, units, spacing, out)
+        }
+    }
 }
 
-/// `locate`, four pointers at a time. A distance in units has the unit in its lower half, and nothing in the upper one
+/// `locate`, four pointers at a time, for `K` pointers unless that is 0. A distance in units has the unit in its lower half, and nothing in the upper one
 /// unless it is below the base or far beyond the units; an offset times the reciprocal has the index in its upper
 /// half, and the lower one is below the reciprocal only at the start of a block. So what is checked are the highest of
 /// each half, once and at the end.
@@ -65,7 +72,7 @@ pub(super) unsafe fn locate(
 /// # Safety
 /// Those of `locate`.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-unsafe fn locate_featured(
+unsafe fn locate_featured<const K: usize>(
     pointers: *const *mut u8,
     k: usize,
     base: usize,
@@ -73,6 +80,7 @@ unsafe fn locate_featured(
     spacing: &Spacing,
     out: &mut [Located; BATCH],
 ) -> u32 {
+    let k = if K == 0 { k } else { K };
     let last_unit = units.wrapping_sub(1);
     if k < 4 || last_unit > u32::MAX as usize {
         // SAFETY: the caller's promise.
