@@ -353,7 +353,7 @@ fn count_flush(heap: &Heap, class: Class, blocks: usize) {
 /// without, all are. Waits for nobody. Aborts if a pointer is not a block of that class.
 ///
 /// # Safety
-/// `count` pointers, at most 32, can be read at `blocks`.
+/// `count` pointers, 1 to 32, can be read at `blocks`.
 #[inline(never)]
 pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8, count: usize) {
     // SAFETY: the caller's contract.

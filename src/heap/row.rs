@@ -69,26 +69,12 @@ pub(super) fn give(heap: &Heap, row: &Row, class: Class) -> bool {
 
 /// Where a row of blocks lies.
 pub(super) struct Row {
-    unit: u32,
+    pub(super) unit: u32,
     /// Index of the first block.
-    first: usize,
+    pub(super) first: usize,
     count: usize,
     /// From each block to the next one: the size, or less the size.
     stride: usize,
-}
-
-impl Row {
-    /// The slab's unit.
-    #[inline(always)]
-    pub(super) fn unit(&self) -> u32 {
-        self.unit
-    }
-
-    /// Index of the first block.
-    #[inline(always)]
-    pub(super) fn first(&self) -> usize {
-        self.first
-    }
 }
 
 impl Row {
