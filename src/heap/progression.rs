@@ -101,11 +101,18 @@ cfg_if::cfg_if! {
             }
         }
 
+        /// `is_full_one` without AVX2, once for all who ask.
+        #[cold]
+        #[inline(never)]
+        fn is_full_one_by_two(blocks: &[*mut u8; FULL], stride: usize) -> bool {
+            is_one(blocks, stride)
+        }
+
         /// The same for a full magazine.
         #[inline(always)]
         pub(super) fn is_full_one(blocks: &[*mut u8; FULL], stride: usize) -> bool {
             if !is_wide() {
-                return is_one(blocks, stride);
+                return is_full_one_by_two(blocks, stride);
             }
             // SAFETY: loads from the array alone; `wide` is set where AVX2 is there.
             unsafe {
