@@ -156,28 +156,48 @@ fn allocate_large(size: usize, align: usize, zero: bool) -> *mut u8 {
 
 /// A large block out of the spans that the thread keeps, its content whatever it was. NULL if there
 /// is none.
-#[inline]
-pub(crate) fn allocate_kept(size: usize) -> *mut u8 {
-    if size > kept::KEPT_BYTES {
+fn allocate_kept(size: usize) -> *mut u8 {
+    // SAFETY: the calling thread's own block.
+    if size > kept::KEPT_BYTES || unsafe { (*hit::tls()).state } != thread::STATE_ACTIVE {
         return ptr::null_mut();
     }
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block, which has a record.
+    with_magazines(|tls| unsafe { kept::take((*tls).thread, size) })
+        .flatten()
+        .unwrap_or(ptr::null_mut())
+}
+
+/// A large block of `size` bytes (above 0): the span that the thread freed last, if it serves. NULL if not.
+#[inline(always)]
+pub(crate) fn allocate_last(size: usize) -> *mut u8 {
     let tls = hit::tls();
     // SAFETY: the calling thread's own block; an ACTIVE one has a record.
     unsafe {
-        if (*tls).state != thread::STATE_ACTIVE || (*tls).thread == hit::dummy_thread() {
+        if (*tls).state != thread::STATE_ACTIVE {
             return ptr::null_mut();
         }
-        with_magazines(|tls| kept::take((*tls).thread, size)).flatten().unwrap_or(ptr::null_mut())
+        kept::take_last((*tls).thread, size)
+    }
+}
+
+/// Frees a large block, of `bytes` bytes if they are given, where `allocate_last` finds it: whether it
+/// did. `unit` is the one that it lies in, below the window's bound.
+#[inline(always)]
+pub(crate) fn free_last(unit: u32, block: *mut u8, bytes: Option<usize>) -> bool {
+    let tls = hit::tls();
+    // SAFETY: the caller's unit; the calling thread's own block, and an ACTIVE one has a record.
+    unsafe {
+        tables::entry(unit).kind.load(Ordering::Acquire) == KIND_SPAN
+            && (*tls).state == thread::STATE_ACTIVE
+            && kept::put_last((*tls).thread, unit, block as usize, bytes)
     }
 }
 
 /// Frees a large block into the spans that the thread keeps: whether it did. What is wrong with a
 /// pointer `free` will say.
-#[inline]
-pub(crate) fn free_kept(block: *mut u8) -> bool {
-    let Some(unit) = window::unit_of(block as usize) else { return false };
-    // SAFETY: `unit_of` gives units below the bound; `with_magazines` gives an ACTIVE, busy block.
-    let done = with_magazines(|tls| unsafe { kept::put((*tls).thread, unit, block as usize) });
+fn free_kept(unit: u32, block: usize) -> bool {
+    // SAFETY: `with_magazines` gives an ACTIVE, busy block; the callers' units are below the bound.
+    let done = with_magazines(|tls| unsafe { kept::put((*tls).thread, unit, block) });
     done.is_some_and(|outcome| outcome == Ok(true))
 }
 
@@ -212,7 +232,7 @@ fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     if kind == KIND_SPAN || kind == KIND_NONE {
         // The span's head says what is wrong with a pointer that is none.
         spans::sizes(unit, pointer).map_err(wrong)?;
-        if free_kept(block) {
+        if free_kept(unit, pointer) {
             return Ok(());
         }
         check::dies(block).map_err(wrong)?;

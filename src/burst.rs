@@ -46,7 +46,9 @@ impl Closed {
         unsafe {
             let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
             let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
-            let top = AtomicPtr::from_ptr(place).swap(hit::dummy_top(), Ordering::Relaxed);
+            // Class 0 stands on the dummy for ever: one load, where its address would take two instructions.
+            let dummy = (&raw const (*tls).tops).cast::<Top>().read();
+            let top = AtomicPtr::from_ptr(place).swap(dummy, Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
             Self { tls, place, top, bottom, home: (*thread).heap }
         }
@@ -170,11 +172,24 @@ unsafe fn refill<const COUNT: usize, const REST: usize>(
 /// Frees a block of a class slab; whether it was done.
 #[inline(always)]
 pub(crate) fn free(block: *mut u8) -> bool {
-    let Some(unit) = window::unit_of(block as usize) else { return false };
-    // SAFETY: `unit_of` gives units below the bound.
-    let class = usize::from(unsafe { tables::entry(unit) }.class.load(Ordering::Relaxed));
+    window::unit_of(block as usize)
+        .and_then(class_of)
+        .is_some_and(|class| flush(usize::from(class), block))
+}
+
+/// The class of a unit, below the window's bound, if it is a slab of one that has deep magazines.
+#[inline(always)]
+pub(crate) fn class_of(unit: u32) -> Option<u8> {
+    // SAFETY: the caller's unit.
+    let class = unsafe { tables::entry(unit) }.class.load(Ordering::Relaxed);
     // Class 0 becomes the largest number.
-    class.wrapping_sub(1) < DEEP_CLASSES && flush(class, block)
+    (usize::from(class).wrapping_sub(1) < DEEP_CLASSES).then_some(class)
+}
+
+/// Frees a block of a class slab of `class`, which `class_of` gave; whether it was done.
+#[inline(always)]
+pub(crate) fn free_of(class: u8, block: *mut u8) -> bool {
+    flush(usize::from(class), block)
 }
 
 /// Frees a block, not NULL, that was asked for with `size` bytes; whether it was done.

@@ -273,19 +273,61 @@ pub unsafe fn usable(block: *const u8) -> Result<usize, NotOurs> {
     }
 }
 
-/// The short way after a miss of `malloc`: NULL if it was not done. Sets no errno.
+/// Whether a block of that size is a large one.
 #[inline(always)]
-pub fn allocate_quickly(size: usize) -> *mut u8 {
-    if size > MEDIUM_MAX { block::allocate_kept(size) } else { burst::allocate(size) }
+pub fn is_large(size: usize) -> bool {
+    size > MEDIUM_MAX
 }
 
-/// The short way after a miss of `free`: whether it was done. Sets no errno.
+/// The short way of a large block after a miss of `malloc`: NULL if it was not done. Sets no errno.
+#[inline(always)]
+pub fn allocate_last(size: usize) -> *mut u8 {
+    block::allocate_last(size)
+}
+
+/// The short way of all others. NULL if it was not done. Sets no errno.
+#[inline(always)]
+pub fn allocate_quickly(size: usize) -> *mut u8 {
+    burst::allocate(size)
+}
+
+/// The unit that a block lies in, if it is one of the window's.
+#[inline(always)]
+pub fn unit_of(block: *const u8) -> Option<u32> {
+    window::unit_of(block as usize)
+}
+
+/// The class of a unit, which `unit_of` gave, whose blocks may go the short way of `release_quickly`.
+#[inline(always)]
+pub fn quick_class_of(unit: u32) -> Option<u8> {
+    burst::class_of(unit)
+}
+
+/// The short way of a large block after a miss of `free`: whether it was done. Sets no errno.
 ///
 /// # Safety
-/// `block` is NULL or, if it is ours, owned by the caller.
+/// `block` is owned by the caller, if it is one that lies in `unit`, which `unit_of` gave.
 #[inline(always)]
-pub unsafe fn release_quickly(block: *mut u8) -> bool {
-    burst::free(block) || block::free_kept(block)
+pub unsafe fn release_last(block: *mut u8, unit: u32) -> bool {
+    block::free_last(unit, block, None)
+}
+
+/// The same after a miss of a sized free: whether it was done. Sets no errno.
+///
+/// # Safety
+/// `block` is NULL, or was asked for with that size and is owned by the caller.
+#[inline(always)]
+pub unsafe fn release_sized_last(block: *mut u8, size: usize) -> bool {
+    window::unit_of(block as usize).is_some_and(|unit| block::free_last(unit, block, Some(size)))
+}
+
+/// The short way of a block of a class slab after a miss of `free`: whether it was done. Sets no errno.
+///
+/// # Safety
+/// `block` is owned by the caller, if it is one; `quick_class_of` gave its class.
+#[inline(always)]
+pub unsafe fn release_quickly(block: *mut u8, class: u8) -> bool {
+    burst::free_of(class, block)
 }
 
 /// The short way after a miss of a sized free: whether it was done. Sets no errno.

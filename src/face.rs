@@ -208,9 +208,31 @@ pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) unsafe fn alloc_large(size: usize, align: usize, config: *const Config) -> *mut u8 {
-    // SAFETY: the caller passes settings.
-    block::allocate(size, align, unsafe { &*config })
+pub(crate) mod alloc_large {
+    use super::{Config, block};
+    use crate::layout::UNIT_BYTES;
+
+    macro_rules! heavy {
+        ($($name:ident)*) => {$(
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
+            pub(crate) unsafe extern "C" fn $name(
+                size: usize, align: usize, config: *const Config, _: usize,
+                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
+            ) -> *mut u8 {
+                if align <= UNIT_BYTES {
+                    let last = block::allocate_last(size);
+                    if !last.is_null() {
+                        return last;
+                    }
+                }
+                // SAFETY: the caller passes settings.
+                block::allocate(size, align, unsafe { &*config })
+            }
+        )*};
+    }
+    heavy!(one two three);
 }
 
 /// Where large frees of the inlined hit path go.
@@ -220,8 +242,28 @@ pub(crate) unsafe fn alloc_large(size: usize, align: usize, config: *const Confi
 #[cold]
 #[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) unsafe fn free_large(block: *mut u8, size: usize, align: usize) {
-    done(block::free_sized(block, size, align));
+pub(crate) mod free_large {
+    use super::{block, done};
+    use crate::arena::window;
+
+    macro_rules! heavy {
+        ($($name:ident)*) => {$(
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
+            pub(crate) unsafe extern "C" fn $name(
+                pointer: *mut u8, size: usize, align: usize, _: usize,
+                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
+            ) {
+                let kept = window::unit_of(pointer as usize)
+                    .is_some_and(|unit| block::free_last(unit, pointer, Some(size)));
+                if !kept {
+                    done(block::free_sized(pointer, size, align));
+                }
+            }
+        )*};
+    }
+    heavy!(one two three);
 }
 
 /// Where an unsized free goes that misses.

@@ -5,7 +5,7 @@
 //! Nothing here is ever written into user memory: all of it lies beside the window of blocks.
 
 use crate::size_class::{CLASSES, MEDIUM_CLASSES, SMALL_CLASSES};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::mem::{offset_of, size_of};
 
 /// log2 of the bytes in a unit, the arena's smallest piece.
@@ -85,16 +85,28 @@ pub(crate) struct Thread {
     pub tls: Tls,
 }
 
-/// Most spans that a thread keeps.
+/// Most spans that a thread keeps beside the last one.
 pub(crate) const KEPT_SPANS: usize = 8;
 
-/// Spans that a thread keeps for its next large blocks. Still claimed.
-#[repr(C)]
+/// Spans that a thread keeps for its next large blocks. Still claimed. Written by the thread, but for the
+/// places of spans, from which others take as `arena/kept.rs` tells.
+#[repr(C, align(64))] // the short ways read and write one line of it
 pub(crate) struct KeptSpans {
-    /// First unit and, in the upper half, units of each; 0: none. Its thread puts, anybody takes.
-    pub spans: [AtomicU64; KEPT_SPANS],
-    /// Where the next one goes, on top of the oldest. Written by the thread.
+    /// Address of the one that was freed last; 0: none.
+    pub last: AtomicUsize,
+    /// Its head.
+    pub head: AtomicPtr<Record>,
+    /// 1 while the thread is at work on these fields.
+    pub busy: AtomicU32,
+    /// What is left of the most units that a thread keeps, beside those in `older`; less, where others
+    /// took some.
+    pub room: AtomicU32,
+    /// Where the next of the older ones goes, on top of the oldest.
     pub next: AtomicU32,
+    /// Units of each of those in `older`.
+    pub lens: [AtomicU8; KEPT_SPANS],
+    /// Addresses of those that were freed before; 0: none.
+    pub older: [AtomicUsize; KEPT_SPANS],
 }
 
 /// An array of block pointers, aligned to its own size.
@@ -214,7 +226,8 @@ pub(crate) struct Record {
     pub row: AtomicU32,
     /// Span head: units of the span. Written by the span's holder.
     pub span_units: AtomicU32,
-    /// Span head: 1 while allocated. A free swaps it, so that two frees cannot both win.
+    /// Span head: 1 while the program has it, 0 once nobody has, above that: which thread keeps it
+    /// (`arena/kept.rs`). A free swaps it, or its thread writes its name.
     pub span_live: AtomicU32,
     /// Span head: bytes asked for.
     pub span_bytes: AtomicUsize,

@@ -130,7 +130,7 @@ pub(crate) fn take_record() -> *mut Thread {
         for depth in &(*record).depths {
             depth.store(0, Ordering::Relaxed);
         }
-        (&raw mut (*record).demand).write_bytes(0, 1); // nobody else reads them
+        kept::begin(&*record);
         (*record).heap = heap::attach();
         (*record).live.store(1, Ordering::Release);
     }
@@ -207,7 +207,8 @@ pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
         if (*tls).thread == record {
             (*tls).state = STATE_BUSY;
             compiler_fence(Ordering::SeqCst);
-            flush_all(tls);
+            flush_magazines(tls);
+            kept::end(record);
             (*tls).state = STATE_LATE;
             compiler_fence(Ordering::SeqCst);
             (*tls).thread = hit::dummy_thread();
@@ -222,6 +223,19 @@ pub(crate) unsafe extern "C" fn on_exit(record: *mut c_void) {
 /// `tls` is the calling thread's block, ACTIVE and marked busy.
 pub(crate) unsafe fn flush_all(tls: *mut Tls) {
     // SAFETY: the caller's contract; an ACTIVE thread has a record.
+    unsafe {
+        flush_magazines(tls);
+        kept::empty_own((*tls).thread);
+    }
+}
+
+/// Empties every magazine of the calling thread.
+///
+/// # Safety
+/// As for `flush_all`.
+#[inline(always)]
+unsafe fn flush_magazines(tls: *mut Tls) {
+    // SAFETY: the caller's contract; an ACTIVE thread has a record.
     let depths = unsafe { &(*(*tls).thread).depths };
     for class in 1..CLASSES {
         // SAFETY: one for each class. 0: the class was never used, so its top stands on the dummy.
@@ -230,8 +244,6 @@ pub(crate) unsafe fn flush_all(tls: *mut Tls) {
             unsafe { magazine::empty(tls, Class::from_index(class)) };
         }
     }
-    // SAFETY: the caller's contract; an ACTIVE thread has a record.
-    unsafe { kept::empty((*tls).thread) };
 }
 
 /// Bytes that the calling thread's magazines hold: exact.
@@ -266,9 +278,10 @@ pub(crate) fn after_fork(own: *const Thread) {
             && record.live.load(Ordering::Relaxed) != 0
         {
             record.live.store(0, Ordering::Relaxed);
-            // SAFETY: a record.
-            unsafe { kept::empty(record) };
+            kept::after_fork_of_others(record);
             push_free(record);
+        } else if let Some(record) = record(index) {
+            kept::after_fork(record);
         }
     }
 }

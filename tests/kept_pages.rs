@@ -97,6 +97,116 @@ fn two_homes() -> Result<(), String> {
     Ok(())
 }
 
+/// What an idle thread keeps of large blocks goes back when another one asks for it.
+fn others_spans() -> Result<(), String> {
+    const SIZES: [usize; 4] = [100 << 10, 300 << 10, 40 << 10, 1 << 20];
+    let stay = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let all: Vec<Held> = SIZES.into_iter().map(take).collect();
+            all.into_iter().for_each(give);
+            stay.wait();
+            stay.wait();
+            // They are gone, and there are others.
+            for size in SIZES {
+                give(take(size));
+            }
+        });
+        stay.wait();
+        let before = bitmag::stats();
+        let bytes = bitmag::purge();
+        let after = bitmag::stats();
+        println!(
+            "{bytes} bytes went back, {} held by magazines and kept before, {} after",
+            before.magazines, after.magazines
+        );
+        stay.wait();
+        ensure!(before.magazines >= 1 << 20, "nothing was kept: {}", before.magazines);
+        // Where the system has no barrier for all threads they stay.
+        // SAFETY: asks which barriers there are.
+        let barriers = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+        ensure!(
+            barriers < 8 || (bytes >= 1 << 20 && after.magazines + (1 << 20) <= before.magazines),
+            "{bytes} bytes went back, {} stayed",
+            after.magazines
+        );
+        Ok(())
+    })
+}
+
+/// Threads replace large blocks while another one takes away what they keep: no block is ever in two hands.
+fn taken_away() -> Result<(), String> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    const THREADS: usize = 3;
+    let at_work = AtomicUsize::new(THREADS);
+    let times = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+    let mark = |held: &Held, value: u64| {
+        // SAFETY: the first and the last word of a block that is the caller's.
+        unsafe {
+            held.0.cast::<u64>().write(value);
+            held.0.add(held.1.size() - 8).cast::<u64>().write_unaligned(value);
+        }
+    };
+    let is_marked = |held: &Held, value: u64| {
+        // SAFETY: as above.
+        unsafe {
+            held.0.cast::<u64>().read() == value
+                && held.0.add(held.1.size() - 8).cast::<u64>().read_unaligned() == value
+        }
+    };
+    let mut rounds = 0;
+    let outcome = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS as u64)
+            .map(|thread| {
+                let at_work = &at_work;
+                scope.spawn(move || {
+                    let mut rng = fastrand::Rng::with_seed(verdict::seed() + thread);
+                    let mut held: Vec<Option<(Held, u64)>> = (0..4).map(|_| None).collect();
+                    let mut whole = true;
+                    for turn in 0..times {
+                        let slot = &mut held[rng.usize(..4)];
+                        if let Some((block, value)) = slot.take() {
+                            whole &= is_marked(&block, value);
+                            // SAFETY: taken below and given up here.
+                            unsafe { BITMAG.dealloc(block.0, block.1) };
+                        } else {
+                            let most = if rng.u32(..4) == 0 { 1 << 20 } else { 128 << 10 };
+                            let size = rng.usize(33 << 10..most);
+                            // SAFETY: a layout of more than 0 bytes.
+                            let block = unsafe {
+                                let layout = Layout::from_size_align_unchecked(size, 8);
+                                Held(BITMAG.alloc(layout), layout)
+                            };
+                            assert!(!block.0.is_null(), "{size} bytes: NULL");
+                            let value = thread << 56 | turn;
+                            mark(&block, value);
+                            *slot = Some((block, value));
+                        }
+                    }
+                    for (block, value) in held.into_iter().flatten() {
+                        whole &= is_marked(&block, value);
+                        // SAFETY: as above.
+                        unsafe { BITMAG.dealloc(block.0, block.1) };
+                    }
+                    at_work.fetch_sub(1, Ordering::Release);
+                    whole
+                })
+            })
+            .collect();
+        while at_work.load(Ordering::Acquire) != 0 {
+            bitmag::purge();
+            rounds += 1;
+        }
+        threads.into_iter().all(|thread| thread.join().is_ok_and(|whole| whole))
+    });
+    println!("{rounds} times");
+    ensure!(outcome, "a block was in two hands");
+    bitmag::purge();
+    let left = bitmag::stats().large;
+    ensure!(left == 0, "{left} bytes of large blocks were lost");
+    Ok(())
+}
+
 fn child(scenario: &str) -> Tested {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
@@ -109,10 +219,20 @@ fn child(scenario: &str) -> Tested {
 }
 
 fn main() -> ExitCode {
-    verdict::main(&[("waves", waves), ("two_homes", two_homes)], || {
-        vec![
-            verdict::test("waves_keep_their_pages", || child("waves")),
-            verdict::test("threads_stay_on_their_heaps", || child("two_homes")),
-        ]
-    })
+    verdict::main(
+        &[
+            ("waves", waves),
+            ("two_homes", two_homes),
+            ("others_spans", others_spans),
+            ("taken_away", taken_away),
+        ],
+        || {
+            vec![
+                verdict::test("waves_keep_their_pages", || child("waves")),
+                verdict::test("threads_stay_on_their_heaps", || child("two_homes")),
+                verdict::test("spans_of_idle_threads_go_back", || child("others_spans")),
+                verdict::test("spans_are_taken_from_threads_at_work", || child("taken_away")),
+            ]
+        },
+    )
 }

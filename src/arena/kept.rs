@@ -1,25 +1,41 @@
 //! Kept spans: what a thread has freed last stays with it for its next block of about that size.
 //!
-//! A pair of `malloc` and `free` between 32 KiB and 2 MiB then touches no bitset and one shared word,
-//! the span's own. Bounded by number and bytes; what is pushed out, and everything at thread exit, goes
-//! back to the arena. To a free that comes twice the span is dead (`span_live`).
+//! A pair of `malloc` and `free` between 32 KiB and 2 MiB then touches no bitset, and nothing that another
+//! thread writes: plain loads and stores on the thread's record and on the head of the span, no locked
+//! operation. The span freed last has a place of its own, `last`, which the short ways look at
+//! (`take_last`, `put_last`); those before it follow in `older`. Bounded by number and bytes; what is
+//! pushed out, and everything at thread exit, goes back to the arena.
 //!
-//! Each span is one word: its thread takes and puts it by an exchange, and so may anybody else. So
-//! `purge`, and whoever finds no memory, gives back what all threads keep, a fork's child what vanished
-//! threads kept, and a signal handler in the middle of a call finds every word whole.
+//! **Who may do what.** The thread that holds the record takes and puts, `busy` meanwhile; a signal
+//! handler that finds it busy goes to the arena instead. A span leaves its place before it is handed out
+//! or put elsewhere, so that the child of a fork never finds it in two hands. Others take a span in three
+//! steps (`empty_others`): they exchange it for `TAKING`; have every thread of the process pass a memory
+//! barrier, which is a system call; and look at `busy`. A thread that is not busy by then has either
+//! written the place anew, which the others then see and leave alone, or finds `TAKING` there from now
+//! on: the span is theirs. Of a busy one nobody can tell: they put back what they took, unless it has
+//! written the place. So the thread's own way needs no order between its store of `busy` and its loads,
+//! and where the system has no such call, what other threads keep stays with them.
+//!
+//! **Freed twice.** The head of a kept span names the thread that keeps it (`name`): to a free that comes
+//! later it is not live, and if two threads free it at the very same moment, the one whose name is not
+//! there any more finds that when it wants to hand it out.
 
-use super::spans::{self, first_of, units_of, word};
-use super::{purge, window};
+use super::spans::{self, LIVE};
+use super::{purge, tables, window};
 use crate::hit;
-use crate::layout::{KEPT_SPANS, KeptSpans, Thread, UNIT_BYTES, UNIT_SHIFT};
-use crate::misuse::Fault;
-use crate::sync::{AtomicU64, Ordering};
+use crate::layout::{KEPT_SPANS, KIND_SPAN, KeptSpans, Record, Thread, UNIT_BYTES, UNIT_SHIFT};
+use crate::misuse::{Fault, Misuse, report};
+use crate::os;
+use crate::sync::{AtomicUsize, Ordering, compiler_fence};
 use crate::thread;
+use core::ptr;
 
 /// Most units that a thread keeps: 2 MiB. ARCHITECTURE.md, "Kept spans".
 const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
+/// Stands in the place of a span that somebody else is taking. No address of a span.
+const TAKING: usize = 1;
 
 /// The spans of a thread. Records stay mapped for ever.
 ///
@@ -31,73 +47,279 @@ unsafe fn of(thread: *const Thread) -> &'static KeptSpans {
     unsafe { &(*thread).kept }
 }
 
-/// Takes a span for `size` bytes at a multiple of up to a unit: one that is at most an eighth longer
-/// than needed, the latest freed first. Its content is whatever it was.
+/// The unit that a kept span begins in.
+#[inline(always)]
+fn unit_at(block: usize) -> u32 {
+    (block.wrapping_sub(window::address_of(0)) >> UNIT_SHIFT) as u32
+}
+
+/// The head of a kept span.
+#[inline(always)]
+fn head_at(block: usize) -> &'static Record {
+    // SAFETY: the first unit of a span that was claimed once, so below the bound.
+    unsafe { tables::record(unit_at(block)) }
+}
+
+fn units_at(block: usize) -> u32 {
+    if block > TAKING { head_at(block).span_units.load(Ordering::Relaxed) } else { 0 }
+}
+
+/// Whether a span of `len` units serves a block of `want`: an eighth longer at most.
+#[inline(always)]
+const fn serves(len: usize, want: usize) -> bool {
+    len.wrapping_sub(want) <= want / 8
+}
+
+/// Begins an operation of the record's own thread; `false`, and nothing to end, in a handler in the middle of one.
+#[inline(always)]
+fn enter(kept: &KeptSpans) -> bool {
+    if kept.busy.load(Ordering::Relaxed) != 0 {
+        return false;
+    }
+    kept.busy.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    true
+}
+
+/// Ends it. Release: who finds it ended sees what it wrote.
+#[inline(always)]
+fn leave(kept: &KeptSpans) {
+    compiler_fence(Ordering::SeqCst);
+    kept.busy.store(0, Ordering::Release);
+}
+
+/// What the head of a span says that the thread keeps: whose it is. Cut short, which may give two threads
+/// one name, and never one that stands for `LIVE`.
+#[inline(always)]
+fn name(thread: *const Thread) -> u32 {
+    thread.addr() as u32
+}
+
+/// Makes a span that left its place live again. Where the head does not have the name of its keeper any
+/// more, somebody has freed the block a second time.
+#[inline(always)]
+fn revive(name: u32, record: &Record, block: usize) {
+    compiler_fence(Ordering::SeqCst);
+    if record.span_live.load(Ordering::Relaxed) != name {
+        freed_twice(block);
+    }
+    record.span_live.store(LIVE, Ordering::Relaxed);
+}
+
+#[cold]
+#[inline(never)]
+fn freed_twice(pointer: usize) -> ! {
+    report(Misuse { fault: Fault::DoubleFree, pointer })
+}
+
+/// Takes the span freed last for `size` bytes, if it serves. NULL, nothing changed, if not.
 ///
 /// # Safety
 /// The calling thread holds `thread`.
-pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8> {
+#[inline(always)]
+pub(crate) unsafe fn take_last(thread: *const Thread, size: usize) -> *mut u8 {
     // SAFETY: the caller's contract.
     let kept = unsafe { of(thread) };
-    let want = size.div_ceil(UNIT_BYTES).max(1); // size 0 comes with a large alignment
-    let next = kept.next.load(Ordering::Relaxed) as usize;
-    for back in 1..=KEPT_SPANS {
-        let slot = kept.spans.get((next + KEPT_SPANS - back) % KEPT_SPANS)?;
-        let span = slot.load(Ordering::Relaxed);
-        let len = units_of(span) as usize;
-        if len >= want
-            && len - want <= want / 8
-            && slot.compare_exchange(span, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    if !enter(kept) {
+        return ptr::null_mut();
+    }
+    let block = kept.last.load(Ordering::Relaxed);
+    if block > TAKING {
+        // SAFETY: `put_last` and `put` wrote it before `last`: the head of a span.
+        let record = unsafe { &*kept.head.load(Ordering::Relaxed) };
+        let same = record.span_bytes.load(Ordering::Relaxed) == size;
+        if same
+            || serves(
+                record.span_units.load(Ordering::Relaxed) as usize,
+                size.wrapping_add(UNIT_BYTES - 1) >> UNIT_SHIFT,
+            )
         {
-            // The next one put goes where this one was.
-            kept.next.store(((next + KEPT_SPANS - back) % KEPT_SPANS) as u32, Ordering::Relaxed);
-            spans::revive(first_of(span), size);
-            return Some(window::address_of(first_of(span)) as *mut u8);
+            if !same {
+                record.span_bytes.store(size, Ordering::Relaxed);
+            }
+            kept.last.store(0, Ordering::Relaxed);
+            revive(name(thread), record, block);
+            leave(kept);
+            return block as *mut u8;
         }
     }
-    None
+    leave(kept);
+    ptr::null_mut()
 }
 
-/// Frees the span at `block`, which lies in `unit`, into the thread's own. `false`, nothing changed,
-/// if it is too long for that.
+/// Frees the span at `block` into the empty place of the last one. `false`, nothing changed, if `block`
+/// is no live span, or the place is taken, or it would be too much; and, with `bytes`, if that is not
+/// what it was asked for.
 ///
 /// # Safety
-/// As for `take`.
-pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Result<bool, Fault> {
-    let Some(len) = spans::retire(unit, block, KEPT_UNITS)? else { return Ok(false) };
-    // SAFETY: as in `take`.
+/// The calling thread holds `thread`; a span begins in `unit`, which `block` lies in.
+#[inline(always)]
+pub(crate) unsafe fn put_last(
+    thread: *const Thread,
+    unit: u32,
+    block: usize,
+    bytes: Option<usize>,
+) -> bool {
+    // SAFETY: the caller's contract.
+    let (record, kept) = unsafe { (tables::record(unit), of(thread)) };
+    if !block.is_multiple_of(UNIT_BYTES) || !enter(kept) {
+        return false;
+    }
+    let fits = kept.last.load(Ordering::Relaxed) == 0
+        && record.span_units.load(Ordering::Relaxed) <= kept.room.load(Ordering::Relaxed)
+        && record.span_live.load(Ordering::Relaxed) == LIVE
+        && bytes.is_none_or(|bytes| record.span_bytes.load(Ordering::Relaxed) == bytes);
+    if fits {
+        record.span_live.store(name(thread), Ordering::Relaxed);
+        kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        kept.last.store(block, Ordering::Relaxed);
+    }
+    leave(kept);
+    fits
+}
+
+/// Takes any of the thread's spans that serves `size` bytes at a multiple of up to a unit, the latest
+/// freed first. Its content is whatever it was.
+///
+/// # Safety
+/// The calling thread holds `thread`.
+#[inline(never)]
+pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8> {
+    // SAFETY: the caller's contract.
+    let last = unsafe { take_last(thread, size) };
+    if !last.is_null() {
+        return Some(last);
+    }
+    // SAFETY: as above.
     let kept = unsafe { of(thread) };
-    let next = kept.next.load(Ordering::Relaxed) as usize % KEPT_SPANS;
-    let Some(slot) = kept.spans.get(next) else { return Ok(false) };
-    let units = len + units_in(kept);
-    let fits = units <= KEPT_UNITS && slot.load(Ordering::Relaxed) == 0;
-    let any = !fits && make_room(kept, next, units);
-    // Empty by now, and only its own thread puts. Release: who takes it sees what is written here.
-    slot.store(word(unit, len), Ordering::Release);
-    kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
+    if kept.room.load(Ordering::Relaxed) == KEPT_UNITS || !enter(kept) {
+        return None;
+    }
+    let want = size.div_ceil(UNIT_BYTES).max(1); // size 0 comes with a large alignment
+    let next = kept.next.load(Ordering::Relaxed) as usize;
+    let mut found = None;
+    for back in 1..=KEPT_SPANS {
+        let index = (next + KEPT_SPANS - back) % KEPT_SPANS;
+        let (Some(place), Some(len)) = (kept.older.get(index), kept.lens.get(index)) else { break };
+        let len = len.load(Ordering::Relaxed);
+        if !serves(usize::from(len), want) {
+            continue;
+        }
+        let block = place.load(Ordering::Relaxed);
+        if block > TAKING {
+            place.store(0, Ordering::Relaxed);
+            forget(kept, len);
+            // The next one put goes where this one was.
+            kept.next.store(index as u32, Ordering::Relaxed);
+            let record = head_at(block);
+            record.span_bytes.store(size, Ordering::Relaxed);
+            revive(name(thread), record, block);
+            found = Some(block as *mut u8);
+            break;
+        }
+    }
+    leave(kept);
+    found
+}
+
+/// Says that a span of `len` units has left `older`.
+fn forget(kept: &KeptSpans, len: u8) {
+    let room = kept.room.load(Ordering::Relaxed) + u32::from(len);
+    kept.room.store(room.min(KEPT_UNITS), Ordering::Relaxed);
+}
+
+/// Frees the span at `block`, which lies in `unit`, into the thread's own; the last one moves to those
+/// before it. `false`, nothing changed, if it is too long, or not to be had just now.
+///
+/// # Safety
+/// As for `take`; `unit` is below the window's bound.
+#[inline(never)]
+pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Result<bool, Fault> {
+    // SAFETY: the caller's contract.
+    let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
+    if entry.kind.load(Ordering::Acquire) != KIND_SPAN || !block.is_multiple_of(UNIT_BYTES) {
+        return Ok(false); // `free` will say what it is
+    }
+    let len = record.span_units.load(Ordering::Relaxed);
+    // SAFETY: the caller's contract.
+    let kept = unsafe { of(thread) };
+    if len > KEPT_UNITS || !enter(kept) {
+        return Ok(false);
+    }
+    if record.span_live.load(Ordering::Relaxed) != LIVE {
+        leave(kept);
+        return Err(Fault::DoubleFree);
+    }
+    let (moved, any) = move_last(kept, len);
+    if moved {
+        record.span_live.store(name(thread), Ordering::Relaxed);
+        kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        kept.last.store(block, Ordering::Relaxed);
+    }
+    leave(kept);
     if any {
         purge::purge_if_due();
     }
-    Ok(true)
+    Ok(moved)
 }
 
-/// Gives back what lies in slot `next`, and the oldest ones behind it until no more than may be kept is
-/// left of `units`; whether there was anything.
+/// Makes the place of the last span empty, and room for `more` units; whether that could be done, and
+/// whether something went back to the arena.
+fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
+    let last = kept.last.load(Ordering::Relaxed);
+    if last == TAKING {
+        return (false, false);
+    }
+    let len = units_at(last);
+    let next = kept.next.load(Ordering::Relaxed) as usize % KEPT_SPANS;
+    let (Some(place), Some(place_len)) = (kept.older.get(next), kept.lens.get(next)) else {
+        return (false, false);
+    };
+    let mut any = false;
+    if len + more > kept.room.load(Ordering::Relaxed)
+        || (last != 0 && place.load(Ordering::Relaxed) != 0)
+    {
+        any = make_room(kept, next, len + more);
+    }
+    if last == 0 {
+        return (true, any);
+    }
+    kept.last.store(0, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    if place.load(Ordering::Relaxed) != 0 || len + more > KEPT_UNITS {
+        give_back(last); // somebody is at this place, or the new one takes all that there is
+        return (true, true);
+    }
+    place_len.store(len as u8, Ordering::Relaxed);
+    kept.room.store(kept.room.load(Ordering::Relaxed) - len, Ordering::Relaxed);
+    place.store(last, Ordering::Relaxed);
+    kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
+    (true, any)
+}
+
+/// Gives back what lies in place `next` of the older ones, and the oldest ones behind it until `more`
+/// units have room; whether there was anything. Counts anew, for others may have taken some.
 #[cold]
 #[inline(never)]
-fn make_room(kept: &KeptSpans, next: usize, mut units: u32) -> bool {
+fn make_room(kept: &KeptSpans, next: usize, more: u32) -> bool {
+    let mut units =
+        kept.older.iter().map(|place| units_at(place.load(Ordering::Relaxed))).sum::<u32>();
     let mut any = false;
     for ahead in 0..KEPT_SPANS {
-        let Some(slot) = kept.spans.get((next + ahead) % KEPT_SPANS) else { break };
-        if ahead != 0 && units <= KEPT_UNITS {
+        if ahead != 0 && units + more <= KEPT_UNITS {
             break;
         }
-        if slot.load(Ordering::Relaxed) != 0 {
-            let oldest = slot.swap(0, Ordering::Acquire);
-            units -= units_of(oldest).min(units);
+        let Some(place) = kept.older.get((next + ahead) % KEPT_SPANS) else { break };
+        let oldest = place.load(Ordering::Relaxed);
+        if oldest > TAKING {
+            units -= units_at(oldest).min(units);
+            place.store(0, Ordering::Relaxed);
             any |= give_back(oldest);
         }
     }
+    kept.room.store(KEPT_UNITS - units, Ordering::Relaxed);
     any
 }
 
@@ -105,50 +327,137 @@ fn make_room(kept: &KeptSpans, next: usize, mut units: u32) -> bool {
 pub(super) fn give_up_own() -> bool {
     // SAFETY: this thread's own block.
     let thread = unsafe { (*hit::tls()).thread };
-    // SAFETY: not the dummy, so a record.
-    thread != hit::dummy_thread() && unsafe { empty(thread) }
+    // SAFETY: not the dummy, so a record, and this thread's.
+    thread != hit::dummy_thread() && unsafe { empty_own(thread) }
 }
 
-/// Gives back the span of a slot, if it still has one.
+/// Gives a span back that left its place; it is one.
 #[cold]
 #[inline(never)]
-fn give_back_of(slot: &AtomicU64) -> bool {
-    give_back(slot.swap(0, Ordering::AcqRel))
+fn give_back(block: usize) -> bool {
+    let record = head_at(block);
+    let len = record.span_units.load(Ordering::Relaxed);
+    record.span_live.store(0, Ordering::Relaxed);
+    spans::give_back(unit_at(block), len);
+    true
 }
 
-#[inline(never)]
-fn give_back(span: u64) -> bool {
-    if span != 0 {
-        spans::give_back(first_of(span), units_of(span));
-    }
-    span != 0
+/// Makes the places of a record ready for a thread that took it.
+pub(crate) fn begin(record: &Thread) {
+    record.kept.room.store(KEPT_UNITS, Ordering::Relaxed);
+    leave(&record.kept);
+}
+
+/// All places of a thread.
+fn places(kept: &KeptSpans) -> impl Iterator<Item = &AtomicUsize> {
+    core::iter::once(&kept.last).chain(&kept.older)
 }
 
 fn units_in(kept: &KeptSpans) -> u32 {
-    kept.spans.iter().map(|slot| units_of(slot.load(Ordering::Relaxed))).sum()
+    places(kept).map(|place| units_at(place.load(Ordering::Relaxed))).sum()
 }
 
-/// Gives all spans of a thread back, whosever it is; whether there were any.
+/// Gives all spans of the calling thread back; whether there were any. Nothing in a handler that came in
+/// the middle of an operation on them.
 ///
 /// # Safety
-/// `thread` is a record.
-pub(crate) unsafe fn empty(thread: *const Thread) -> bool {
+/// The calling thread holds `thread`.
+pub(crate) unsafe fn empty_own(thread: *const Thread) -> bool {
     // SAFETY: the caller's contract.
     let kept = unsafe { of(thread) };
+    if is_empty(kept) || !enter(kept) {
+        return false;
+    }
+    let any = empty(kept);
+    leave(kept);
+    any
+}
+
+/// Gives all spans of a record back, of which no operation is under way.
+#[cold]
+#[inline(never)]
+fn empty(kept: &KeptSpans) -> bool {
     let mut any = false;
-    for slot in &kept.spans {
-        if slot.load(Ordering::Relaxed) != 0 {
-            any |= give_back_of(slot);
+    for place in places(kept) {
+        let block = place.load(Ordering::Relaxed);
+        if block > TAKING {
+            place.store(0, Ordering::Relaxed);
+            any |= give_back(block);
         }
+    }
+    kept.room.store(KEPT_UNITS, Ordering::Relaxed);
+    any
+}
+
+/// The exit of a thread: whatever a handler that did not return left undone is never gone on with.
+///
+/// # Safety
+/// The calling thread holds `thread` and is about to give it up.
+pub(crate) unsafe fn end(thread: *const Thread) {
+    // SAFETY: the caller's contract.
+    let kept = unsafe { of(thread) };
+    kept.busy.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    if !is_empty(kept) {
+        empty(kept);
+    }
+    leave(kept);
+}
+
+/// Whether the thread that holds the record has nothing there, as far as it knows.
+#[inline(always)]
+fn is_empty(kept: &KeptSpans) -> bool {
+    kept.last.load(Ordering::Relaxed) == 0 && kept.room.load(Ordering::Relaxed) == KEPT_UNITS
+}
+
+/// Gives back what another thread keeps, if it is not at work on it; whether there was anything. A system
+/// call if there is.
+fn empty_others(kept: &KeptSpans) -> bool {
+    let mut taken = [0; 1 + KEPT_SPANS];
+    for (place, taken) in places(kept).zip(&mut taken) {
+        let block = place.load(Ordering::Relaxed);
+        if block > TAKING
+            && place.compare_exchange(block, TAKING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            *taken = block;
+        }
+    }
+    if taken.iter().all(|block| *block == 0) {
+        return false;
+    }
+    let ours = os::barrier_everywhere() && kept.busy.load(Ordering::Acquire) == 0;
+    let mut any = false;
+    for (place, block) in places(kept).zip(taken).filter(|(_, block)| *block != 0) {
+        // Unless its thread wrote the place.
+        let next = if ours { 0 } else { block };
+        let left =
+            place.compare_exchange(TAKING, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        any |= ours && left && give_back(block);
     }
     any
 }
 
-/// Gives back what all threads keep; whether there was anything. O(threads), for `purge` and the last
-/// try before ENOMEM.
+/// Gives back what all threads keep; whether there was anything. O(threads) system calls, for `purge` and
+/// the last try before ENOMEM.
 pub(crate) fn empty_all() -> bool {
-    // SAFETY: these are records.
-    records().fold(false, |any, record| any | unsafe { empty(record) })
+    let any = give_up_own();
+    records().fold(any, |any, record| any | empty_others(&record.kept))
+}
+
+/// In the child of a fork: gives back what a thread kept that did not come along.
+pub(crate) fn after_fork_of_others(record: &Thread) {
+    after_fork(record);
+    empty(&record.kept);
+    record.kept.busy.store(0, Ordering::Relaxed);
+}
+
+/// In the child of a fork: forgets what a thread that did not come along was taking.
+pub(crate) fn after_fork(record: &Thread) {
+    for place in places(&record.kept) {
+        if place.load(Ordering::Relaxed) == TAKING {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Bytes that all threads keep.
@@ -159,3 +468,5 @@ pub(crate) fn all_bytes() -> usize {
 fn records() -> impl Iterator<Item = &'static Thread> {
     (0..thread::count()).filter_map(thread::record)
 }
+
+const _: () = assert!(KEPT_UNITS <= u8::MAX as u32);

@@ -1,7 +1,7 @@
 //! Spans: blocks above 32 KiB, as units in a row.
 //!
 //! The record of a span's first unit holds its length; nothing is kept for the units inside. A free
-//! swaps the head's `span_live`, so of two frees only one wins. What the window cannot hold (very
+//! swaps the head's `span_live`, so of two frees only one wins (of those that a thread keeps, `kept.rs` tells). What the window cannot hold (very
 //! large, very aligned, or no room) becomes a mapping of its own in `direct`.
 
 use super::{direct, policy, purge, shelf, tables, units, window};
@@ -40,6 +40,9 @@ pub(super) const fn first_of(word: u64) -> u32 {
 pub(super) const fn units_of(word: u64) -> u32 {
     (word >> 32) as u32
 }
+
+/// `Record::span_live` of a block that the program has.
+pub(super) const LIVE: u32 = 1;
 
 /// Bytes of units in spans, and of direct mappings.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
@@ -108,7 +111,7 @@ fn publish(unit: u32, len: usize, size: usize) {
     let goes_to_shelf = len > KEPT_MAX as usize;
     let dirty = goes_to_shelf && units::count_dirty(unit as usize, len) != 0;
     shelf::describe(record, len, dirty);
-    record.span_live.store(1, Ordering::Relaxed);
+    record.span_live.store(LIVE, Ordering::Relaxed);
     entry.kind.store(KIND_SPAN, Ordering::Release);
     LARGE.fetch_add(len << UNIT_SHIFT, Ordering::Relaxed);
 }
@@ -157,8 +160,8 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
         if block != window::address_of(unit) {
             return Err(Fault::Inside);
         }
-        if record.span_live.load(Ordering::Relaxed) == 0 {
-            return Err(Fault::DoubleFree); // kept by the thread that freed it
+        if record.span_live.load(Ordering::Relaxed) != LIVE {
+            return Err(Fault::DoubleFree); // kept by the thread that freed it, or on the shelf
         }
         return Ok(record);
     }
@@ -174,7 +177,7 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
 /// Ends the span that starts at `block`, which lies in `unit`; its units, still claimed.
 fn end(unit: u32, block: usize) -> Result<usize, Fault> {
     let record = head(unit, block)?;
-    if record.span_live.swap(0, Ordering::AcqRel) == 0 {
+    if record.span_live.swap(0, Ordering::AcqRel) != LIVE {
         return Err(Fault::DoubleFree);
     }
     let len = record.span_units.load(Ordering::Relaxed) as usize;
@@ -191,7 +194,7 @@ pub(crate) fn free(unit: u32, block: usize) -> Result<(), Fault> {
     let record = head(unit, block)?;
     let len = record.span_units.load(Ordering::Relaxed);
     if len > KEPT_MAX {
-        if record.span_live.swap(0, Ordering::AcqRel) == 0 {
+        if record.span_live.swap(0, Ordering::AcqRel) != LIVE {
             return Err(Fault::DoubleFree);
         }
         policy::span_ends(block, (len as usize) << UNIT_SHIFT);
@@ -213,32 +216,13 @@ pub(super) fn free_empty(unit: u32, block: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Ends the span that starts at `block` if it is at most `most` units long; its units, which stay its
-/// own until `revive` or `give_back`.
-#[inline]
-pub(super) fn retire(unit: u32, block: usize, most: u32) -> Result<Option<u32>, Fault> {
-    // SAFETY: as in `head`.
-    let (record, entry) = unsafe { (tables::record(unit), tables::entry(unit)) };
-    if entry.kind.load(Ordering::Acquire) != KIND_SPAN || block != window::address_of(unit) {
-        return Ok(None); // `free` will say what it is
-    }
-    let len = record.span_units.load(Ordering::Relaxed);
-    if len > most {
-        return Ok(None);
-    }
-    if record.span_live.swap(0, Ordering::AcqRel) == 0 {
-        return Err(Fault::DoubleFree);
-    }
-    Ok(Some(len))
-}
-
 /// Makes a retired span live again, as one of `size` bytes.
 #[inline]
 pub(super) fn revive(unit: u32, size: usize) {
     // SAFETY: a claimed unit is below the bound.
     let record = unsafe { tables::record(unit) };
     record.span_bytes.store(size, Ordering::Relaxed);
-    record.span_live.store(1, Ordering::Relaxed);
+    record.span_live.store(LIVE, Ordering::Relaxed);
 }
 
 /// Gives the units of a retired span back.

@@ -4,10 +4,12 @@
 //! program left it. Everything above this module speaks of addresses and byte counts only.
 
 pub(crate) mod advise;
+mod barrier;
 pub(crate) mod file;
 mod syscall;
 
 use crate::sync::{AtomicUsize, Ordering};
+pub(crate) use barrier::barrier_everywhere;
 use core::ptr;
 use syscall::{call, map_call};
 

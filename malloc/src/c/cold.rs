@@ -12,6 +12,16 @@ use super::{allocate, errno, foreign};
 /// `malloc`, after a miss.
 #[cold]
 pub extern "C" fn malloc_cold(size: usize) -> *mut c_void {
+    if c_face::is_large(size) {
+        let block = c_face::allocate_last(size);
+        return if block.is_null() { malloc_slowly(size) } else { block.cast() };
+    }
+    malloc_burst(size)
+}
+
+/// The short way of a size that has a class, apart so that the one above has no registers to save.
+#[inline(never)]
+extern "C" fn malloc_burst(size: usize) -> *mut c_void {
     let block = c_face::allocate_quickly(size);
     if block.is_null() { malloc_slowly(size) } else { block.cast() }
 }
@@ -31,7 +41,25 @@ extern "C" fn malloc_slowly(size: usize) -> *mut c_void {
 pub unsafe extern "C" fn free_cold(ptr: *mut c_void) {
     // SAFETY: the caller's promise, here and below.
     unsafe {
-        if !c_face::release_quickly(ptr.cast()) {
+        let Some(unit) = c_face::unit_of(ptr.cast()) else { return free_slowly(ptr) };
+        if let Some(class) = c_face::quick_class_of(unit) {
+            return free_burst(ptr, class);
+        }
+        if !c_face::release_last(ptr.cast(), unit) {
+            free_slowly(ptr);
+        }
+    }
+}
+
+/// The short way of a block in a class slab, apart as `malloc_burst` is.
+///
+/// # Safety
+/// As for `free_cold`; the class is what the map says.
+#[inline(never)]
+unsafe extern "C" fn free_burst(ptr: *mut c_void, class: u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !c_face::release_quickly(ptr.cast(), class) {
             free_slowly(ptr);
         }
     }
@@ -59,6 +87,22 @@ unsafe extern "C" fn free_slowly(ptr: *mut c_void) {
 #[cold]
 pub unsafe extern "C" fn free_sized_cold(ptr: *mut c_void, size: usize) {
     // SAFETY: the caller's promise, here and below.
+    unsafe {
+        if !c_face::is_large(size) {
+            free_sized_burst(ptr, size);
+        } else if !c_face::release_sized_last(ptr.cast(), size) {
+            free_sized_slowly(ptr, size);
+        }
+    }
+}
+
+/// The short way of a size that has a class, apart as `malloc_burst` is.
+///
+/// # Safety
+/// As for `free_sized_cold`.
+#[inline(never)]
+unsafe extern "C" fn free_sized_burst(ptr: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise.
     unsafe {
         if !c_face::release_sized_quickly(ptr.cast(), size) {
             free_sized_slowly(ptr, size);
