@@ -171,6 +171,7 @@ unsafe fn refill<const COUNT: usize, const REST: usize>(
 
 /// Frees a block of a class slab; whether it was done.
 #[inline(always)]
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))] // where an entry without a size falls into it
 pub(crate) fn free(block: *mut u8) -> bool {
     window::unit_of(block as usize)
         .and_then(class_of)
