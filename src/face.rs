@@ -221,16 +221,21 @@ pub(crate) mod alloc_large {
                 size: usize, align: usize, config: *const Config, _: usize,
                 _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
             ) -> *mut u8 {
-                if align <= UNIT_BYTES {
-                    let last = block::allocate_last(size);
-                    if !last.is_null() {
-                        return last;
-                    }
-                }
                 // SAFETY: the caller passes settings.
-                block::allocate(size, align, unsafe { &*config })
+                allocate(size, align, unsafe { &*config })
             }
         )*};
+    }
+
+    #[inline(never)] // once, not three times
+    fn allocate(size: usize, align: usize, config: &Config) -> *mut u8 {
+        if align <= UNIT_BYTES {
+            let last = block::allocate_last(size);
+            if !last.is_null() {
+                return last;
+            }
+        }
+        block::allocate(size, align, config)
     }
     heavy!(one two three);
 }
@@ -255,13 +260,18 @@ pub(crate) mod free_large {
                 pointer: *mut u8, size: usize, align: usize, _: usize,
                 _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
             ) {
-                let kept = window::unit_of(pointer as usize)
-                    .is_some_and(|unit| block::free_last(unit, pointer, Some(size)));
-                if !kept {
-                    done(block::free_sized(pointer, size, align));
-                }
+                free(pointer, size, align);
             }
         )*};
+    }
+
+    #[inline(never)] // as above
+    fn free(pointer: *mut u8, size: usize, align: usize) {
+        let kept = window::unit_of(pointer as usize)
+            .is_some_and(|unit| block::free_last(unit, pointer, Some(size)));
+        if !kept {
+            done(block::free_sized(pointer, size, align));
+        }
     }
     heavy!(one two three);
 }

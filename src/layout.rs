@@ -92,21 +92,19 @@ pub(crate) const KEPT_SPANS: usize = 8;
 /// places of spans, from which others take as `arena/kept.rs` tells.
 #[repr(C, align(64))] // the short ways read and write one line of it
 pub(crate) struct KeptSpans {
-    /// Address of the one that was freed last; 0: none.
-    pub last: AtomicUsize,
-    /// Its head.
+    /// Head of the one that was freed last.
     pub head: AtomicPtr<Record>,
     /// 1 while the thread is at work on these fields.
     pub busy: AtomicU32,
-    /// What is left of the most units that a thread keeps, beside those in `older`; less, where others
+    /// What is left of the most units that a thread keeps, beside those freed before the last; less, where others
     /// took some.
     pub room: AtomicU32,
     /// Where the next of the older ones goes, on top of the oldest.
     pub next: AtomicU32,
-    /// Units of each of those in `older`.
+    /// Units of each of those freed before the last.
     pub lens: [AtomicU8; KEPT_SPANS],
-    /// Addresses of those that were freed before; 0: none.
-    pub older: [AtomicUsize; KEPT_SPANS],
+    /// Addresses: of the one that was freed last, then those that were freed before; 0: none.
+    pub places: [AtomicUsize; 1 + KEPT_SPANS],
 }
 
 /// An array of block pointers, aligned to its own size.

@@ -2,8 +2,8 @@
 //!
 //! A pair of `malloc` and `free` between 32 KiB and 2 MiB then touches no bitset, and nothing that another
 //! thread writes: plain loads and stores on the thread's record and on the head of the span, no locked
-//! operation. The span freed last has a place of its own, `last`, which the short ways look at
-//! (`take_last`, `put_last`); those before it follow in `older`. Bounded by number and bytes; what is
+//! operation. The span freed last has the first place, which the short ways look at
+//! (`take_last`, `put_last`); those before it follow. Bounded by number and bytes; what is
 //! pushed out, and everything at thread exit, goes back to the arena.
 //!
 //! **Who may do what.** The thread that holds the record takes and puts, `busy` meanwhile; a signal
@@ -26,7 +26,7 @@ use crate::hit;
 use crate::layout::{KEPT_SPANS, KIND_SPAN, KeptSpans, Record, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::{Fault, Misuse, report};
 use crate::os;
-use crate::sync::{AtomicUsize, Ordering, compiler_fence};
+use crate::sync::{Ordering, compiler_fence};
 use crate::thread;
 use core::ptr;
 
@@ -123,9 +123,9 @@ pub(crate) unsafe fn take_last(thread: *const Thread, size: usize) -> *mut u8 {
     if !enter(kept) {
         return ptr::null_mut();
     }
-    let block = kept.last.load(Ordering::Relaxed);
+    let block = kept.places[0].load(Ordering::Relaxed);
     if block > TAKING {
-        // SAFETY: `put_last` and `put` wrote it before `last`: the head of a span.
+        // SAFETY: `put_last` and `put` wrote it before the place: the head of a span.
         let record = unsafe { &*kept.head.load(Ordering::Relaxed) };
         let same = record.span_bytes.load(Ordering::Relaxed) == size;
         if same
@@ -137,7 +137,7 @@ pub(crate) unsafe fn take_last(thread: *const Thread, size: usize) -> *mut u8 {
             if !same {
                 record.span_bytes.store(size, Ordering::Relaxed);
             }
-            kept.last.store(0, Ordering::Relaxed);
+            kept.places[0].store(0, Ordering::Relaxed);
             revive(name(thread), record, block);
             leave(kept);
             return block as *mut u8;
@@ -165,7 +165,7 @@ pub(crate) unsafe fn put_last(
     if !block.is_multiple_of(UNIT_BYTES) || !enter(kept) {
         return false;
     }
-    let fits = kept.last.load(Ordering::Relaxed) == 0
+    let fits = kept.places[0].load(Ordering::Relaxed) == 0
         && record.span_units.load(Ordering::Relaxed) <= kept.room.load(Ordering::Relaxed)
         && record.span_live.load(Ordering::Relaxed) == LIVE
         && bytes.is_none_or(|bytes| record.span_bytes.load(Ordering::Relaxed) == bytes);
@@ -173,7 +173,7 @@ pub(crate) unsafe fn put_last(
         record.span_live.store(name(thread), Ordering::Relaxed);
         kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
-        kept.last.store(block, Ordering::Relaxed);
+        kept.places[0].store(block, Ordering::Relaxed);
     }
     leave(kept);
     fits
@@ -201,7 +201,9 @@ pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8>
     let mut found = None;
     for back in 1..=KEPT_SPANS {
         let index = (next + KEPT_SPANS - back) % KEPT_SPANS;
-        let (Some(place), Some(len)) = (kept.older.get(index), kept.lens.get(index)) else { break };
+        let (Some(place), Some(len)) = (kept.places.get(1 + index), kept.lens.get(index)) else {
+            break;
+        };
         let len = len.load(Ordering::Relaxed);
         if !serves(usize::from(len), want) {
             continue;
@@ -223,7 +225,7 @@ pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8>
     found
 }
 
-/// Says that a span of `len` units has left `older`.
+/// Says that a span of `len` units has left its place behind the first.
 fn forget(kept: &KeptSpans, len: u8) {
     let room = kept.room.load(Ordering::Relaxed) + u32::from(len);
     kept.room.store(room.min(KEPT_UNITS), Ordering::Relaxed);
@@ -256,7 +258,7 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
         record.span_live.store(name(thread), Ordering::Relaxed);
         kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
-        kept.last.store(block, Ordering::Relaxed);
+        kept.places[0].store(block, Ordering::Relaxed);
     }
     leave(kept);
     if any {
@@ -268,13 +270,13 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
 /// Makes the place of the last span empty, and room for `more` units; whether that could be done, and
 /// whether something went back to the arena.
 fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
-    let last = kept.last.load(Ordering::Relaxed);
+    let last = kept.places[0].load(Ordering::Relaxed);
     if last == TAKING {
         return (false, false);
     }
     let len = units_at(last);
     let next = kept.next.load(Ordering::Relaxed) as usize % KEPT_SPANS;
-    let (Some(place), Some(place_len)) = (kept.older.get(next), kept.lens.get(next)) else {
+    let (Some(place), Some(place_len)) = (kept.places.get(1 + next), kept.lens.get(next)) else {
         return (false, false);
     };
     let mut any = false;
@@ -286,7 +288,7 @@ fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
     if last == 0 {
         return (true, any);
     }
-    kept.last.store(0, Ordering::Relaxed);
+    kept.places[0].store(0, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
     if place.load(Ordering::Relaxed) != 0 || len + more > KEPT_UNITS {
         give_back(last); // somebody is at this place, or the new one takes all that there is
@@ -304,14 +306,18 @@ fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
 #[cold]
 #[inline(never)]
 fn make_room(kept: &KeptSpans, next: usize, more: u32) -> bool {
-    let mut units =
-        kept.older.iter().map(|place| units_at(place.load(Ordering::Relaxed))).sum::<u32>();
+    let mut units = kept
+        .places
+        .iter()
+        .skip(1)
+        .map(|place| units_at(place.load(Ordering::Relaxed)))
+        .sum::<u32>();
     let mut any = false;
     for ahead in 0..KEPT_SPANS {
         if ahead != 0 && units + more <= KEPT_UNITS {
             break;
         }
-        let Some(place) = kept.older.get((next + ahead) % KEPT_SPANS) else { break };
+        let Some(place) = kept.places.get(1 + (next + ahead) % KEPT_SPANS) else { break };
         let oldest = place.load(Ordering::Relaxed);
         if oldest > TAKING {
             units -= units_at(oldest).min(units);
@@ -348,13 +354,8 @@ pub(crate) fn begin(record: &Thread) {
     leave(&record.kept);
 }
 
-/// All places of a thread.
-fn places(kept: &KeptSpans) -> impl Iterator<Item = &AtomicUsize> {
-    core::iter::once(&kept.last).chain(&kept.older)
-}
-
 fn units_in(kept: &KeptSpans) -> u32 {
-    places(kept).map(|place| units_at(place.load(Ordering::Relaxed))).sum()
+    kept.places.iter().map(|place| units_at(place.load(Ordering::Relaxed))).sum()
 }
 
 /// Gives all spans of the calling thread back; whether there were any. Nothing in a handler that came in
@@ -378,7 +379,7 @@ pub(crate) unsafe fn empty_own(thread: *const Thread) -> bool {
 #[inline(never)]
 fn empty(kept: &KeptSpans) -> bool {
     let mut any = false;
-    for place in places(kept) {
+    for place in kept.places.iter() {
         let block = place.load(Ordering::Relaxed);
         if block > TAKING {
             place.store(0, Ordering::Relaxed);
@@ -407,14 +408,14 @@ pub(crate) unsafe fn end(thread: *const Thread) {
 /// Whether the thread that holds the record has nothing there, as far as it knows.
 #[inline(always)]
 fn is_empty(kept: &KeptSpans) -> bool {
-    kept.last.load(Ordering::Relaxed) == 0 && kept.room.load(Ordering::Relaxed) == KEPT_UNITS
+    kept.places[0].load(Ordering::Relaxed) == 0 && kept.room.load(Ordering::Relaxed) == KEPT_UNITS
 }
 
 /// Gives back what another thread keeps, if it is not at work on it; whether there was anything. A system
 /// call if there is.
 fn empty_others(kept: &KeptSpans) -> bool {
     let mut taken = [0; 1 + KEPT_SPANS];
-    for (place, taken) in places(kept).zip(&mut taken) {
+    for (place, taken) in kept.places.iter().zip(&mut taken) {
         let block = place.load(Ordering::Relaxed);
         if block > TAKING
             && place.compare_exchange(block, TAKING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -427,7 +428,7 @@ fn empty_others(kept: &KeptSpans) -> bool {
     }
     let ours = os::barrier_everywhere() && kept.busy.load(Ordering::Acquire) == 0;
     let mut any = false;
-    for (place, block) in places(kept).zip(taken).filter(|(_, block)| *block != 0) {
+    for (place, block) in kept.places.iter().zip(taken).filter(|(_, block)| *block != 0) {
         // Unless its thread wrote the place.
         let next = if ours { 0 } else { block };
         let left =
@@ -453,7 +454,7 @@ pub(crate) fn after_fork_of_others(record: &Thread) {
 
 /// In the child of a fork: forgets what a thread that did not come along was taking.
 pub(crate) fn after_fork(record: &Thread) {
-    for place in places(&record.kept) {
+    for place in record.kept.places.iter() {
         if place.load(Ordering::Relaxed) == TAKING {
             place.store(0, Ordering::Relaxed);
         }
