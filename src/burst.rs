@@ -8,6 +8,10 @@
 //! Only for classes whose magazines get as deep as there are slots, and once they are: so the number of
 //! blocks is a constant here. Everything else about the magazine is as `magazine.rs` tells.
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(unused_imports, reason = "the short free is x86_64's")
+)]
 use crate::arena::{tables, window};
 use crate::heap;
 use crate::hit;

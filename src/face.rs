@@ -1,9 +1,13 @@
 //! The Rust face: `Bitmag`, a `GlobalAlloc`, and the cold functions that its hits fall into.
 
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+use crate::arena::window;
 use crate::block;
 use crate::burst;
 use crate::config::Config;
 use crate::hit;
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+use crate::layout::UNIT_BYTES;
 use crate::misuse::{Misuse, report};
 use crate::size_class::{Class, MEDIUM_MAX, round};
 use core::alloc::{GlobalAlloc, Layout};
@@ -208,36 +212,15 @@ pub(crate) unsafe extern "C" fn free_sized_cold(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) mod alloc_large {
-    use super::{Config, block};
-    use crate::layout::UNIT_BYTES;
-
-    macro_rules! heavy {
-        ($($name:ident)*) => {$(
-            #[cold]
-            #[inline(never)]
-            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
-            pub(crate) unsafe extern "C" fn $name(
-                size: usize, align: usize, config: *const Config, _: usize,
-                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
-            ) -> *mut u8 {
-                // SAFETY: the caller passes settings.
-                allocate(size, align, unsafe { &*config })
-            }
-        )*};
-    }
-
-    #[inline(never)] // once, not three times
-    fn allocate(size: usize, align: usize, config: &Config) -> *mut u8 {
-        if align <= UNIT_BYTES {
-            let last = block::allocate_last(size);
-            if !last.is_null() {
-                return last;
-            }
+pub(crate) unsafe fn alloc_large(size: usize, align: usize, config: *const Config) -> *mut u8 {
+    if align <= UNIT_BYTES {
+        let last = block::allocate_last(size);
+        if !last.is_null() {
+            return last;
         }
-        block::allocate(size, align, config)
     }
-    heavy!(one two three);
+    // SAFETY: the caller passes settings.
+    block::allocate(size, align, unsafe { &*config })
 }
 
 /// Where large frees of the inlined hit path go.
@@ -247,33 +230,12 @@ pub(crate) mod alloc_large {
 #[cold]
 #[inline(never)]
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) mod free_large {
-    use super::{block, done};
-    use crate::arena::window;
-
-    macro_rules! heavy {
-        ($($name:ident)*) => {$(
-            #[cold]
-            #[inline(never)]
-            #[allow(clippy::too_many_arguments, reason = "their number is the point")]
-            pub(crate) unsafe extern "C" fn $name(
-                pointer: *mut u8, size: usize, align: usize, _: usize,
-                _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize, _: usize,
-            ) {
-                free(pointer, size, align);
-            }
-        )*};
+pub(crate) unsafe fn free_large(block: *mut u8, size: usize, align: usize) {
+    let kept = window::unit_of(block as usize)
+        .is_some_and(|unit| block::free_last(unit, block, Some(size)));
+    if !kept {
+        done(block::free_sized(block, size, align));
     }
-
-    #[inline(never)] // as above
-    fn free(pointer: *mut u8, size: usize, align: usize) {
-        let kept = window::unit_of(pointer as usize)
-            .is_some_and(|unit| block::free_last(unit, pointer, Some(size)));
-        if !kept {
-            done(block::free_sized(pointer, size, align));
-        }
-    }
-    heavy!(one two three);
 }
 
 /// Where an unsized free goes that misses.

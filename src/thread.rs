@@ -4,7 +4,7 @@
 //! may call `calloc`) and ACTIVE, its exit makes it LATE. Outside ACTIVE every call works in
 //! single-block mode (`single.rs`), which uses nothing of the thread.
 //!
-//! Records lie in mappings of 1, 2, 4, ... records, found by number; free ones form a stack whose
+//! Records lie in mappings of 1, 1, 2, 4, ... records, found by number; free ones form a stack whose
 //! head carries a tag against the ABA problem (modelled by `thread::models`).
 
 use crate::arena::kept;
@@ -33,8 +33,8 @@ pub(crate) const STATE_LATE: usize = 3;
 /// ACTIVE, and a slow call is under way: a signal handler that finds it so uses nothing of it.
 pub(crate) const STATE_BUSY: usize = 4;
 
-/// Mappings of records: number k holds 2^k.
-const BLOCKS: usize = 22;
+/// Mappings of records: number 0 holds one, number k the 2^(k-1) from that number on.
+const BLOCKS: usize = 23;
 static RECORDS: [AtomicPtr<Thread>; BLOCKS] = [const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS];
 /// Records ever made.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -43,14 +43,20 @@ static FREE: AtomicU64 = AtomicU64::new(0);
 
 /// The record with number `index`, if it was made.
 pub(crate) fn record(index: u32) -> Option<&'static Thread> {
-    let block = (index + 1).ilog2();
-    let start = RECORDS.get(block as usize)?.load(Ordering::Acquire);
+    let (block, first) = block_of(index);
+    let start = RECORDS.get(block)?.load(Ordering::Acquire);
     if start.is_null() {
         return None;
     }
-    // SAFETY: block k is mapped for ever and has 2^k records, zero at first; what others than the
+    // SAFETY: a block is mapped for ever, and has its records, zero at first; what others than the
     // holder read of them are atomics.
-    Some(unsafe { &*start.add((index + 1 - (1 << block)) as usize) })
+    Some(unsafe { &*start.add((index - first) as usize) })
+}
+
+/// The mapping that record `index` is in, and the number of its first record.
+fn block_of(index: u32) -> (usize, u32) {
+    let block = u32::BITS - index.leading_zeros();
+    (block as usize, (1 << block) >> 1)
 }
 
 /// Records ever made.
@@ -88,10 +94,10 @@ fn push_free(record: &Thread) {
 fn make() -> *mut Thread {
     loop {
         let index = COUNT.load(Ordering::Relaxed);
-        let block = (index + 1).ilog2();
-        let Some(place) = RECORDS.get(block as usize) else { return ptr::null_mut() };
+        let (block, first) = block_of(index);
+        let Some(place) = RECORDS.get(block) else { return ptr::null_mut() };
         if place.load(Ordering::Acquire).is_null() {
-            let bytes = size_of::<Thread>() << block;
+            let bytes = size_of::<Thread>() * first.max(1) as usize;
             let Ok(fresh) = os::map(bytes, Access::ReadWrite) else { return ptr::null_mut() };
             if place
                 .compare_exchange(

@@ -25,72 +25,8 @@ mod threads;
 
 use libtest_mimic::Trial;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use support::api::{Api, Layouts};
-use support::c_api::CApi;
-use support::child::{Child, Ended};
+use support::face::{ALL, BITMAG, Face, api, on_rust};
 use support::verdict::{self, Scenario, Verdict, native_test, test};
-
-static BITMAG: bitmag::Bitmag = bitmag::Bitmag::with(bitmag::Config::new().environment(true));
-
-static RUST: Layouts<bitmag::Bitmag> = Layouts {
-    name: "the Rust face",
-    allocator: &BITMAG,
-    usable: Some(bitmag::usable_size),
-    trim: Some(bitmag::trim),
-};
-
-/// Which allocator a child works on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Face {
-    Rust,
-    RustChecked,
-    C,
-    CChecked,
-    /// The system's allocator: the control of tests that depend on the machine's limits.
-    System,
-}
-
-const ALL: [Face; 4] = [Face::Rust, Face::RustChecked, Face::C, Face::CChecked];
-
-impl Face {
-    fn child(self, scenario: &str) -> Result<Child, String> {
-        let child = Child::scenario(scenario).env("BITMAG_FACE", format!("{self:?}"));
-        let child = if matches!(self, Face::C | Face::CChecked) { child.preload()? } else { child };
-        Ok(if matches!(self, Face::RustChecked | Face::CChecked) {
-            child.env("BITMAG_CHECK", "1")
-        } else {
-            child
-        })
-    }
-
-    /// Runs the child to a clean end and makes sure that it was ours who served it.
-    fn succeed(self, child: Child) -> Result<Ended, String> {
-        let ended = child.succeed()?;
-        if matches!(self, Face::C | Face::CChecked) {
-            ensure!(
-                ended.refilled_blocks() > 0,
-                "the counters do not show us: {:?}",
-                ended.counters
-            );
-        }
-        Ok(ended)
-    }
-}
-
-/// The allocator that this child was told to work on.
-fn api() -> &'static dyn Api {
-    static PROCESS: OnceLock<CApi> = OnceLock::new();
-    match std::env::var("BITMAG_FACE").as_deref() {
-        Ok("Rust" | "RustChecked") => &RUST,
-        _ => PROCESS.get_or_init(CApi::of_process),
-    }
-}
-
-/// Whether this child works on the Rust face.
-fn on_rust() -> bool {
-    std::env::var("BITMAG_FACE").is_ok_and(|face| face.starts_with("Rust"))
-}
 
 /// One test per face that only runs a scenario.
 fn each_face(name: &'static str, scenario: &'static str, faces: &[Face]) -> Vec<Trial> {

@@ -107,19 +107,21 @@ unsafe fn locate_featured<const K: usize>(
             _mm256_storeu_si256(to.byte_add(at * 8), located);
         }
     };
-    // By eights, so that a full magazine is three steps and a rest; of the rest the last four overlap those before.
-    let whole = k & !7;
-    let mut at = 0;
-    while at != whole {
-        four(at);
-        four(at + 4);
-        at += 8;
-    }
-    if k & 7 > 4 {
-        four(whole);
-    }
-    if k != whole {
+    if K == 0 {
+        // The last four overlap those before.
+        let mut at = 0;
+        while at < k - 4 {
+            four(at);
+            at += 4;
+        }
         four(k - 4);
+    } else {
+        let mut at = 0;
+        while at < K - 4 {
+            four(at);
+            four((at + 4).min(K - 4));
+            at += 8;
+        }
     }
     let most_product = _mm256_set1_epi64x(spacing.most.cast_signed());
     let most_unit = _mm256_set1_epi64x(last_unit as i64);

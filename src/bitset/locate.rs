@@ -61,7 +61,7 @@ impl Spacing {
     #[inline]
     #[must_use]
     pub const fn index(self, offset: usize) -> usize {
-        ((offset as u64 * self.reciprocal) >> 32) as usize
+        ((offset as u64 * (self.reciprocal as u32) as u64) >> 32) as usize
     }
 }
 

@@ -8,6 +8,7 @@ pub mod c_api;
 pub mod child;
 pub mod counters;
 pub mod crowd;
+pub mod face;
 pub mod library;
 pub mod model;
 pub mod places;

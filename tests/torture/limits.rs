@@ -1,11 +1,10 @@
-//! The limits that programs live under: address space bounded from the start or lowered on the way, and everything locked into memory by an ordinary user.
-//! An allocator that reserves too much ahead of use fails all three.
-//! Locked memory depends on the machine's own programs fitting the limit, so the system's allocator runs first, as the control.
+//! The limits that programs live under: address space bounded from the start or lowered on the way (and locked memory: `locked.rs`).
+//! An allocator that reserves too much ahead of use fails both.
 
 use crate::support::api::Way;
 use crate::support::model::{self, Plan};
 use crate::support::verdict::{Scenario, Verdict, native_test, seed};
-use crate::{ALL, Face, api, ensure};
+use crate::{ALL, api, ensure};
 use libtest_mimic::Trial;
 
 const GIB: u64 = 1 << 30;
@@ -79,75 +78,7 @@ fn lowered() -> Result<(), String> {
     model::run(api, seed(), PLAN)
 }
 
-/// An ordinary user locks everything, present and future, under the usual limit of 8 MiB.
-fn locked() -> Result<(), String> {
-    let eight = libc::rlimit { rlim_cur: (8 << 20) as _, rlim_max: (8 << 20) as _ };
-    // SAFETY: calls that change this process only.
-    unsafe {
-        ensure!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &eight) == 0, "setrlimit failed");
-        if libc::geteuid() == 0 {
-            // Giving up root gives up CAP_IPC_LOCK with it.
-            ensure!(libc::setgid(65_534) == 0 && libc::setuid(65_534) == 0, "setuid failed");
-        }
-        if libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) != 0 {
-            let status = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-            return Err(format!("mlockall: {}\n{status}", std::io::Error::last_os_error()));
-        }
-    }
-    let small = Plan { operations: 20_000, most_live: 200, most_bytes: 256 << 10 };
-    let api = api();
-    let mut live = Vec::new();
-    // A class takes a unit of its own: this program leaves room for some forty of them.
-    for size in (1..440usize).chain([2000, 5000, 20_000, 40_000, 100_000]) {
-        // SAFETY: a plain allocation, filled, freed below.
-        let block = unsafe { api.alloc(Way::Malloc, size, 16) };
-        ensure!(!block.is_null(), "malloc({size}): NULL");
-        // SAFETY: as above.
-        unsafe { block.write_bytes(1, size) };
-        live.push((block, size));
-    }
-    for (block, size) in live {
-        // SAFETY: live blocks, freed once.
-        unsafe { api.free(Way::Malloc, 3, block, size, 16) };
-    }
-    for number in 0..3 {
-        let work = move || -> Result<(), String> {
-            for size in 1..1000usize {
-                // SAFETY: allocated, filled and freed here.
-                unsafe {
-                    let block = api.alloc(Way::Malloc, size, 16);
-                    ensure!(!block.is_null(), "malloc({size}): NULL");
-                    block.write_bytes(2, size);
-                    api.free(Way::Malloc, 3, block, size, 16);
-                }
-            }
-            Ok(())
-        };
-        let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(work);
-        thread
-            .map_err(|e| format!("thread {number}: {e}"))?
-            .join()
-            .map_err(|_| "a thread panicked")??;
-    }
-    // Random sizes within what is left.
-    for number in 0..4 {
-        let mut rng = fastrand::Rng::with_seed(seed() + number);
-        for _ in 0..small.operations {
-            let size = rng.usize(1..=small.most_bytes / 8);
-            // SAFETY: allocated and freed here.
-            unsafe {
-                let block = api.alloc(Way::Malloc, size, 16);
-                ensure!(!block.is_null(), "malloc({size}): NULL");
-                *block = 1;
-                api.free(Way::Malloc, 3, block, size, 16);
-            }
-        }
-    }
-    Ok(())
-}
-
-pub const SCENARIOS: &[Scenario] =
-    &[("three_quarters", three_quarters), ("lowered", lowered), ("locked", locked)];
+pub const SCENARIOS: &[Scenario] = &[("three_quarters", three_quarters), ("lowered", lowered)];
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -160,14 +91,6 @@ pub fn tests() -> Vec<Trial> {
         tests.push(native_test(format!("limits::address_space::{face:?}"), move || {
             let child = face.child("three_quarters")?.address_space(GIB);
             face.succeed(child).map(|_| Verdict::Holds)
-        }));
-        tests.push(native_test(format!("limits::locked::{face:?}"), move || {
-            if let Err(why) = Face::System.child("locked")?.succeed() {
-                return Ok(Verdict::NotHere(format!(
-                    "the system's own allocator fails too here: {why}"
-                )));
-            }
-            face.succeed(face.child("locked")?).map(|_| Verdict::Holds)
         }));
     }
     tests
