@@ -28,14 +28,14 @@ pub(crate) fn allocate(class: Class) -> *mut u8 {
     block
 }
 
-/// Frees one block of a slab, whose class must be `class` if one is given, or one that keeps it; in checked mode
+/// Frees one block of a slab, whose class must be `class` if one is given, or one that holds it; in checked mode
 /// no block has another class than it was asked for.
 pub(crate) fn free(block: *mut u8, class: Option<Class>) -> Result<(), Misuse> {
     let pointer = block as usize;
     let wrong = |fault| Misuse { fault, pointer };
     let place = heap::locate(pointer).map_err(wrong)?;
-    let keeps = |class| place.class == class || place.class.keeps(class) && !check::is_on();
-    if class.is_some_and(|class| !keeps(class)) {
+    let is_one = |class| place.class == class || place.class.holds(class) && !check::is_on();
+    if class.is_some_and(|class| !is_one(class)) {
         return Err(wrong(Fault::WrongSize));
     }
     check::dies(block).map_err(wrong)?;

@@ -86,10 +86,15 @@ impl Class {
     /// they are, so that a sized free may come with the smaller class. (`asm/x86_64/realloc.s` asks the same.)
     #[inline(always)]
     pub(crate) fn keeps(self, other: Self) -> bool {
-        let (mine, others) = (self.size(), other.size());
-        other.0 <= self.0
-            && 4 * others >= 3 * mine
-            && mine.trailing_zeros() >= others.trailing_zeros()
+        self.holds(other) && 4 * other.size() >= 3 * self.size()
+    }
+
+    /// Whether a block of this class is one of `other` in all that a program can see: as long and as aligned. What a sized
+    /// free has put among the blocks of a smaller class may be handed out as one of those, stay where it is when it is resized,
+    /// and come back as one of a still smaller class.
+    #[inline(always)]
+    pub(crate) fn holds(self, other: Self) -> bool {
+        other.0 <= self.0 && self.size().trailing_zeros() >= other.size().trailing_zeros()
     }
 
     /// Bytes to ask for when a block of this class is to grow to `size`: if it grows to the class above, as what

@@ -136,6 +136,7 @@ pub(crate) fn take_record() -> *mut Thread {
         for depth in &(*record).depths {
             depth.store(0, Ordering::Relaxed);
         }
+        (&raw mut (*record).demand).write_bytes(0, 1); // nobody else reads them
         kept::begin(&*record);
         (*record).heap = heap::attach();
         (*record).live.store(1, Ordering::Release);

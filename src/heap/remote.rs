@@ -237,11 +237,11 @@ pub(super) fn give_all(
     Ok(())
 }
 
-/// The block that `pointer` is, freed as one of `class`: of that class, or of a larger one that keeps it.
+/// The block that `pointer` is, freed as one of `class`: of that class, or of a larger one that holds it.
 #[inline(always)]
 fn checked(pointer: usize, class: Class) -> Result<Place, Misuse> {
     match locate(pointer) {
-        Ok(place) if place.class.keeps(class) => Ok(place),
+        Ok(place) if place.class.holds(class) => Ok(place),
         Ok(_) => Err(Misuse { fault: Fault::WrongSize, pointer }),
         Err(fault) => Err(Misuse { fault, pointer }),
     }

@@ -78,7 +78,30 @@ fn sized_frees(c: &CApi) -> Result<(), String> {
     Ok(())
 }
 
-pub const SCENARIOS: &[Scenario] = &[("sized_frees", || sized_frees(&c_face()?))];
+/// A block that was freed as one of a smaller class, handed out as what a third one grows to, and freed as one of a class that is smaller again.
+fn freed_as_less_each_time(c: &CApi) -> Result<(), String> {
+    let (malloc, realloc) = (c.malloc.expect(MISSING), c.realloc.expect(MISSING));
+    let free_sized = c.free_sized.expect(MISSING);
+    // SAFETY: blocks of this test, freed once, with the size that each has.
+    unsafe {
+        // Of 384 bytes, asked for as 320.
+        let large: Vec<*mut u8> =
+            (0..40).map(|_| realloc(realloc(malloc(320), 336), 320)).collect();
+        ensure!(!large.contains(&null_mut()), "NULL");
+        large.iter().for_each(|block| free_sized(*block, 320));
+        // What grows from 256 to 272 gets one of 320.
+        let grown: Vec<*mut u8> = (0..40).map(|_| realloc(malloc(256), 272)).collect();
+        ensure!(grown.iter().any(|block| large.contains(block)), "the way is another by now");
+        grown.into_iter().for_each(|block| free_sized(block, 272));
+        c.malloc_trim.expect(MISSING)(0);
+    }
+    Ok(())
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("sized_frees", || sized_frees(&c_face()?)),
+    ("freed_as_less_each_time", || freed_as_less_each_time(&c_face()?)),
+];
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -86,6 +109,10 @@ pub fn tests() -> Vec<Trial> {
         test("slack::shrunk", || shrunk().map(|()| Verdict::Holds)),
         test("slack::sized_frees", || {
             Child::scenario("sized_frees").succeed()?;
+            Ok(Verdict::Holds)
+        }),
+        test("slack::freed_as_less_each_time", || {
+            Child::scenario("freed_as_less_each_time").succeed()?;
             Ok(Verdict::Holds)
         }),
         test("slack::sized_frees_checked", || {
