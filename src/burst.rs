@@ -45,11 +45,9 @@ impl Closed {
     /// `tls` is the calling thread's block, ACTIVE and marked busy; `class` is at most `DEEP_CLASSES`.
     #[inline(always)]
     unsafe fn new(tls: *mut Tls, thread: *mut Thread, class: usize) -> Self {
-        // SAFETY: an ACTIVE thread has a record; the class is within both arrays. The exchange is one
-        // instruction, as in `Mag::close`.
+        // SAFETY: the caller's contract. The exchange is one instruction, as in `Mag::close`.
         unsafe {
-            let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
-            let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
+            let (place, bottom) = Self::ends(tls, thread, class);
             // Class 0 stands on the dummy for ever: one load, where its address would take two instructions.
             let dummy = (&raw const (*tls).tops).cast::<Top>().read();
             let top = AtomicPtr::from_ptr(place).swap(dummy, Ordering::Relaxed);
@@ -64,11 +62,23 @@ impl Closed {
     /// As for `new`.
     #[inline(always)]
     unsafe fn again(tls: *mut Tls, thread: *mut Thread, class: usize) -> Self {
-        // SAFETY: as in `new`.
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (place, bottom) = Self::ends(tls, thread, class);
+            Self { tls, place, top: bottom.add(MAX_DEPTH), bottom, home: (*thread).heap }
+        }
+    }
+
+    /// Where the top is kept, and slot 0.
+    ///
+    /// # Safety
+    /// As for `new`.
+    #[inline(always)]
+    unsafe fn ends(tls: *mut Tls, thread: *mut Thread, class: usize) -> (*mut Top, Top) {
+        // SAFETY: an ACTIVE thread has a record; the class is within both arrays.
         unsafe {
             let place = (&raw mut (*tls).tops).cast::<Top>().add(class);
-            let bottom = (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS);
-            Self { tls, place, top: bottom.add(MAX_DEPTH), bottom, home: (*thread).heap }
+            (place, (&raw mut (*thread).magazines).cast::<*mut u8>().add(class * SLOTS))
         }
     }
 

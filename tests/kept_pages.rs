@@ -1,5 +1,4 @@
 //! What stays resident for the sake of time, and how much of it: each load in a process of its own.
-//! Apart from `torture`, whose program has to fit a limit on locked memory as it is.
 
 #[allow(dead_code, reason = "each test program uses its part of the shared language")]
 mod support;
@@ -134,12 +133,12 @@ fn others_spans() -> Result<(), String> {
     })
 }
 
-/// Threads replace large blocks while another one takes away what they keep: no block is ever in two hands.
-fn taken_away() -> Result<(), String> {
+/// Threads replace large blocks while others take away what they keep: no block is ever in two hands.
+fn taken_away(takers: usize) -> Result<(), String> {
     use std::sync::atomic::{AtomicUsize, Ordering};
     const THREADS: usize = 3;
     let at_work = AtomicUsize::new(THREADS);
-    let times = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+    let times = 200_000;
     let mark = |held: &Held, value: u64| {
         // SAFETY: the first and the last word of a block that is the caller's.
         unsafe {
@@ -154,8 +153,16 @@ fn taken_away() -> Result<(), String> {
                 && held.0.add(held.1.size() - 8).cast::<u64>().read_unaligned() == value
         }
     };
-    let mut rounds = 0;
+    let rounds = AtomicUsize::new(0);
     let outcome = std::thread::scope(|scope| {
+        for _ in 0..takers {
+            scope.spawn(|| {
+                while at_work.load(Ordering::Acquire) != 0 {
+                    bitmag::purge();
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
         let threads: Vec<_> = (0..THREADS as u64)
             .map(|thread| {
                 let at_work = &at_work;
@@ -193,14 +200,55 @@ fn taken_away() -> Result<(), String> {
                 })
             })
             .collect();
-        while at_work.load(Ordering::Acquire) != 0 {
-            bitmag::purge();
-            rounds += 1;
-        }
         threads.into_iter().all(|thread| thread.join().is_ok_and(|whole| whole))
     });
-    println!("{rounds} times");
+    println!("{} times", rounds.into_inner());
     ensure!(outcome, "a block was in two hands");
+    bitmag::purge();
+    let left = bitmag::stats().large;
+    ensure!(left == 0, "{left} bytes of large blocks were lost");
+    Ok(())
+}
+
+/// The same on one processor, where each time finds the thread at work wherever the system has stopped it: in
+/// one of twenty or so between its look at a place and what it writes there.
+fn taken_in_the_middle() -> Result<(), String> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // SAFETY: reads and writes the set of processors of this process, which may be zero before.
+    let alone = unsafe {
+        let mut all = std::mem::zeroed::<libc::cpu_set_t>();
+        let mut one = std::mem::zeroed::<libc::cpu_set_t>();
+        let size = size_of::<libc::cpu_set_t>();
+        let got = libc::sched_getaffinity(0, size, &raw mut all) == 0;
+        let first = (0..8 * size).find(|cpu| libc::CPU_ISSET(*cpu, &all)).unwrap_or(0);
+        libc::CPU_SET(first, &mut one);
+        got && libc::sched_setaffinity(0, size, &raw const one) == 0
+    };
+    ensure!(alone, "no processor of its own");
+    let at_work = AtomicBool::new(true);
+    let whole = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let layout = Layout::from_size_align(100 << 10, 8).expect("a power of two");
+            let mut whole = true;
+            for turn in 0..5_000_000u64 {
+                // SAFETY: a block that is written, read and freed while it is this thread's.
+                unsafe {
+                    let block = BITMAG.alloc(layout).cast::<u64>();
+                    block.write(turn);
+                    whole &= block.read_volatile() == turn;
+                    BITMAG.dealloc(block.cast(), layout);
+                }
+            }
+            at_work.store(false, Ordering::Release);
+            whole
+        });
+        while at_work.load(Ordering::Acquire) {
+            bitmag::purge();
+            std::thread::sleep(std::time::Duration::from_micros(1)); // whoever wakes stops the other one
+        }
+        thread.join()
+    });
+    ensure!(whole.is_ok_and(|whole| whole), "a block was in two hands");
     bitmag::purge();
     let left = bitmag::stats().large;
     ensure!(left == 0, "{left} bytes of large blocks were lost");
@@ -224,14 +272,18 @@ fn main() -> ExitCode {
             ("waves", waves),
             ("two_homes", two_homes),
             ("others_spans", others_spans),
-            ("taken_away", taken_away),
+            ("taken_by_one", || taken_away(1)),
+            ("taken_by_two", || taken_away(2)),
+            ("taken_in_the_middle", taken_in_the_middle),
         ],
         || {
             vec![
                 verdict::test("waves_keep_their_pages", || child("waves")),
                 verdict::test("threads_stay_on_their_heaps", || child("two_homes")),
                 verdict::test("spans_of_idle_threads_go_back", || child("others_spans")),
-                verdict::test("spans_are_taken_from_threads_at_work", || child("taken_away")),
+                verdict::test("spans_are_taken_from_threads_at_work", || child("taken_by_one")),
+                verdict::test("spans_are_taken_by_two_at_once", || child("taken_by_two")),
+                verdict::test("spans_are_taken_in_the_middle", || child("taken_in_the_middle")),
             ]
         },
     )

@@ -9,12 +9,14 @@
 //! **Who may do what.** The thread that holds the record takes and puts, `busy` meanwhile; a signal
 //! handler that finds it busy goes to the arena instead. A span leaves its place before it is handed out
 //! or put elsewhere, so that the child of a fork never finds it in two hands. Others take a span in three
-//! steps (`empty_others`): they exchange it for `TAKING`; have every thread of the process pass a memory
-//! barrier, which is a system call; and look at `busy`. A thread that is not busy by then has either
-//! written the place anew, which the others then see and leave alone, or finds `TAKING` there from now
-//! on: the span is theirs. Of a busy one nobody can tell: they put back what they took, unless it has
-//! written the place. So the thread's own way needs no order between its store of `busy` and its loads,
-//! and where the system has no such call, what other threads keep stays with them.
+//! steps (`empty_others`): they exchange it for a mark of their own (`new_mark`); have every thread of the
+//! process pass a memory barrier, which is a system call; and look at `busy`. A thread that is not busy by
+//! then has either written the place anew, which the others then see and leave alone, or finds the mark
+//! there from now on: the span is theirs. Of a busy one nobody can tell: they put back what they took,
+//! unless it has written the place. So the thread's own way needs no order between its store of `busy` and
+//! its loads, and where the system has no such call, what other threads keep stays with them. No two marks
+//! are the same: behind what its thread wrote, somebody else's would look as if nothing had been written.
+//! Modelled by `arena::kept::models`.
 //!
 //! **Freed twice.** The head of a kept span names the thread that keeps it (`name`): to a free that comes
 //! later it is not live, and if two threads free it at the very same moment, the one whose name is not
@@ -26,7 +28,7 @@ use crate::hit;
 use crate::layout::{KEPT_SPANS, KIND_SPAN, KeptSpans, Record, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::{Fault, Misuse, report};
 use crate::os;
-use crate::sync::{Ordering, compiler_fence};
+use crate::sync::{AtomicUsize, Ordering, compiler_fence};
 use crate::thread;
 use core::ptr;
 
@@ -34,8 +36,20 @@ use core::ptr;
 const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
-/// Stands in the place of a span that somebody else is taking. No address of a span.
-const TAKING: usize = 1;
+/// Whether that is a span, and neither nothing nor somebody's mark.
+#[inline(always)]
+const fn is_span(place: usize) -> bool {
+    if usize::BITS == 64 { place.cast_signed() > 0 } else { place >= UNIT_BYTES }
+}
+
+/// What stands in the places of spans while somebody else takes them: another value each time, none of which
+/// is an address. (With 32 bits it repeats after 65,535 times, all of which would have to fall between two
+/// steps of one.)
+fn new_mark() -> usize {
+    static MARKS: AtomicUsize = AtomicUsize::new(0);
+    let number = MARKS.fetch_add(1, Ordering::Relaxed);
+    if usize::BITS == 64 { number | 1 << (usize::BITS - 1) } else { 1 + number % (UNIT_BYTES - 1) }
+}
 
 /// The spans of a thread. Records stay mapped for ever.
 ///
@@ -61,13 +75,26 @@ fn head_at(block: usize) -> &'static Record {
 }
 
 fn units_at(block: usize) -> u32 {
-    if block > TAKING { head_at(block).span_units.load(Ordering::Relaxed) } else { 0 }
+    if is_span(block) { head_at(block).span_units.load(Ordering::Relaxed) } else { 0 }
 }
 
 /// Whether a span of `len` units serves a block of `want`: an eighth longer at most.
 #[inline(always)]
 const fn serves(len: usize, want: usize) -> bool {
     len.wrapping_sub(want) <= want / 8
+}
+
+/// Writes a place of the record's own thread. A plain store, which a model would let fall between the two halves of
+/// somebody's exchange: there it is an exchange as well.
+#[inline(always)]
+fn write(place: &AtomicUsize, span: usize) {
+    cfg_if::cfg_if! {
+        if #[cfg(loom)] {
+            place.swap(span, Ordering::Relaxed);
+        } else {
+            place.store(span, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Begins an operation of the record's own thread; `false`, and nothing to end, in a handler in the middle of one.
@@ -77,7 +104,7 @@ fn enter(kept: &KeptSpans) -> bool {
         return false;
     }
     kept.busy.store(1, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
+    os::barrier_of_others();
     true
 }
 
@@ -112,6 +139,16 @@ fn freed_twice(pointer: usize) -> ! {
     report(Misuse { fault: Fault::DoubleFree, pointer })
 }
 
+/// Puts a live span into the empty place of the last one. Its head is written first: a handler and the
+/// child of a fork find both or nothing.
+#[inline(always)]
+fn place_last(kept: &KeptSpans, name: u32, record: &Record, block: usize) {
+    record.span_live.store(name, Ordering::Relaxed);
+    kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    write(&kept.places[0], block);
+}
+
 /// Takes the span freed last for `size` bytes, if it serves. NULL, nothing changed, if not.
 ///
 /// # Safety
@@ -124,7 +161,7 @@ pub(crate) unsafe fn take_last(thread: *const Thread, size: usize) -> *mut u8 {
         return ptr::null_mut();
     }
     let block = kept.places[0].load(Ordering::Relaxed);
-    if block > TAKING {
+    if is_span(block) {
         // SAFETY: `put_last` and `put` wrote it before the place: the head of a span.
         let record = unsafe { &*kept.head.load(Ordering::Relaxed) };
         let same = record.span_bytes.load(Ordering::Relaxed) == size;
@@ -137,7 +174,7 @@ pub(crate) unsafe fn take_last(thread: *const Thread, size: usize) -> *mut u8 {
             if !same {
                 record.span_bytes.store(size, Ordering::Relaxed);
             }
-            kept.places[0].store(0, Ordering::Relaxed);
+            write(&kept.places[0], 0);
             revive(name(thread), record, block);
             leave(kept);
             return block as *mut u8;
@@ -170,10 +207,7 @@ pub(crate) unsafe fn put_last(
         && record.span_live.load(Ordering::Relaxed) == LIVE
         && bytes.is_none_or(|bytes| record.span_bytes.load(Ordering::Relaxed) == bytes);
     if fits {
-        record.span_live.store(name(thread), Ordering::Relaxed);
-        kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        kept.places[0].store(block, Ordering::Relaxed);
+        place_last(kept, name(thread), record, block);
     }
     leave(kept);
     fits
@@ -209,8 +243,8 @@ pub(crate) unsafe fn take(thread: *const Thread, size: usize) -> Option<*mut u8>
             continue;
         }
         let block = place.load(Ordering::Relaxed);
-        if block > TAKING {
-            place.store(0, Ordering::Relaxed);
+        if is_span(block) {
+            write(place, 0);
             forget(kept, len);
             // The next one put goes where this one was.
             kept.next.store(index as u32, Ordering::Relaxed);
@@ -255,10 +289,7 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
     }
     let (moved, any) = move_last(kept, len);
     if moved {
-        record.span_live.store(name(thread), Ordering::Relaxed);
-        kept.head.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        kept.places[0].store(block, Ordering::Relaxed);
+        place_last(kept, name(thread), record, block);
     }
     leave(kept);
     if any {
@@ -271,7 +302,7 @@ pub(crate) unsafe fn put(thread: *const Thread, unit: u32, block: usize) -> Resu
 /// whether something went back to the arena.
 fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
     let last = kept.places[0].load(Ordering::Relaxed);
-    if last == TAKING {
+    if last != 0 && !is_span(last) {
         return (false, false);
     }
     let len = units_at(last);
@@ -288,7 +319,7 @@ fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
     if last == 0 {
         return (true, any);
     }
-    kept.places[0].store(0, Ordering::Relaxed);
+    write(&kept.places[0], 0);
     compiler_fence(Ordering::SeqCst);
     if place.load(Ordering::Relaxed) != 0 || len + more > KEPT_UNITS {
         give_back(last); // somebody is at this place, or the new one takes all that there is
@@ -296,7 +327,7 @@ fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
     }
     place_len.store(len as u8, Ordering::Relaxed);
     kept.room.store(kept.room.load(Ordering::Relaxed) - len, Ordering::Relaxed);
-    place.store(last, Ordering::Relaxed);
+    write(place, last);
     kept.next.store(((next + 1) % KEPT_SPANS) as u32, Ordering::Relaxed);
     (true, any)
 }
@@ -319,9 +350,9 @@ fn make_room(kept: &KeptSpans, next: usize, more: u32) -> bool {
         }
         let Some(place) = kept.places.get(1 + (next + ahead) % KEPT_SPANS) else { break };
         let oldest = place.load(Ordering::Relaxed);
-        if oldest > TAKING {
+        if is_span(oldest) {
             units -= units_at(oldest).min(units);
-            place.store(0, Ordering::Relaxed);
+            write(place, 0);
             any |= give_back(oldest);
         }
     }
@@ -381,8 +412,8 @@ fn empty(kept: &KeptSpans) -> bool {
     let mut any = false;
     for place in kept.places.iter() {
         let block = place.load(Ordering::Relaxed);
-        if block > TAKING {
-            place.store(0, Ordering::Relaxed);
+        if is_span(block) {
+            write(place, 0);
             any |= give_back(block);
         }
     }
@@ -415,10 +446,11 @@ fn is_empty(kept: &KeptSpans) -> bool {
 /// call if there is.
 fn empty_others(kept: &KeptSpans) -> bool {
     let mut taken = [0; 1 + KEPT_SPANS];
+    let mark = new_mark();
     for (place, taken) in kept.places.iter().zip(&mut taken) {
         let block = place.load(Ordering::Relaxed);
-        if block > TAKING
-            && place.compare_exchange(block, TAKING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        if is_span(block)
+            && place.compare_exchange(block, mark, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
             *taken = block;
         }
@@ -431,8 +463,7 @@ fn empty_others(kept: &KeptSpans) -> bool {
     for (place, block) in kept.places.iter().zip(taken).filter(|(_, block)| *block != 0) {
         // Unless its thread wrote the place.
         let next = if ours { 0 } else { block };
-        let left =
-            place.compare_exchange(TAKING, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let left = place.compare_exchange(mark, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         any |= ours && left && give_back(block);
     }
     any
@@ -455,7 +486,7 @@ pub(crate) fn after_fork_of_others(record: &Thread) {
 /// In the child of a fork: forgets what a thread that did not come along was taking.
 pub(crate) fn after_fork(record: &Thread) {
     for place in record.kept.places.iter() {
-        if place.load(Ordering::Relaxed) == TAKING {
+        if !is_span(place.load(Ordering::Relaxed)) {
             place.store(0, Ordering::Relaxed);
         }
     }
@@ -471,3 +502,6 @@ fn records() -> impl Iterator<Item = &'static Thread> {
 }
 
 const _: () = assert!(KEPT_UNITS <= u8::MAX as u32);
+
+#[cfg(all(test, loom))]
+mod models;

@@ -9,7 +9,7 @@ pub(crate) mod file;
 mod syscall;
 
 use crate::sync::{AtomicUsize, Ordering};
-pub(crate) use barrier::barrier_everywhere;
+pub(crate) use barrier::{barrier_everywhere, barrier_of_others};
 use core::ptr;
 use syscall::{call, map_call};
 

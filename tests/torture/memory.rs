@@ -7,10 +7,13 @@ use crate::support::verdict::Scenario;
 use crate::{ALL, api, each_face_natively, ensure, on_rust};
 use libtest_mimic::Trial;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const ROOM: u64 = 160 << 20;
 const SIZES: [usize; 9] = [24, 64, 1000, 1100, 20_000, 40_000, 300_000, 8 << 20, 40 << 20];
 
+/// What `limit_address_space` has set.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
 /// Like `ensure!`, but lifts the limit first: the message itself takes memory.
 macro_rules! must {
     ($condition:expr, $($message:tt)+) => {
@@ -21,8 +24,10 @@ macro_rules! must {
     };
 }
 
+/// Not for good: other threads may be filling what there is.
 fn lift_limit() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let room = LIMIT.load(Ordering::Relaxed) + (1 << 30);
+    let limit = libc::rlimit { rlim_cur: room as _, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: setrlimit reads the struct.
     unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
 }
@@ -40,6 +45,7 @@ fn limit_address_space(room: u64) -> Result<(), String> {
         status.split_whitespace().next().and_then(|pages| pages.parse().ok()).ok_or("statm")?;
     // SAFETY: sysconf only reads.
     let now = pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    LIMIT.store(now + room, Ordering::Relaxed);
     let limit = libc::rlimit { rlim_cur: (now + room) as _, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: setrlimit reads the struct.
     ensure!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } == 0, "setrlimit failed");
