@@ -8,7 +8,7 @@ use crate::support::model::{self, Intervals, Model, Plan};
 use crate::support::verdict::{Scenario, operations, seed};
 use crate::{ALL, Face, api, each_face, ensure, resident};
 use libtest_mimic::Trial;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 const WORKERS: usize = 4;
 const SLOTS: usize = 3000;
@@ -125,8 +125,11 @@ fn child(mut model: Model) -> Result<(), String> {
     model.free_all()?;
     model::run(api, rng.u64(..), Plan { operations: operations(4000), ..PLAN })?;
     let seed = rng.u64(..);
-    let thread =
-        std::thread::spawn(move || model::run(api, seed, Plan { operations: 1500, ..PLAN }));
+    let thread = std::thread::spawn(move || {
+        // SAFETY: asks for a number.
+        HELPER.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+        model::run(api, seed, Plan { operations: 1500, ..PLAN })
+    });
     thread.join().map_err(|_| "a thread of the child panicked")?
 }
 
@@ -138,15 +141,57 @@ fn leave(outcome: Result<(), String>) -> ! {
     unsafe { libc::_exit(outcome.is_err().into()) }
 }
 
-/// Waits for a child; an alarm in it turns a hang into a signal.
+/// The exit status of a child that hung and has said where.
+const HUNG: i32 = 9;
+/// The thread that a child has started, or 0.
+static HELPER: AtomicI32 = AtomicI32::new(0);
+
+/// Says on stderr where the calling thread is, without allocating (once it was called before).
+fn tell_where() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the array has room for as many; the rest only writes.
+    unsafe {
+        let mut frames = [std::ptr::null_mut(); 64];
+        let count = libc::backtrace(frames.as_mut_ptr(), 64);
+        libc::backtrace_symbols_fd(frames.as_ptr(), count, libc::STDERR_FILENO);
+    }
+}
+
+extern "C" fn on_alarm(signal: i32) {
+    tell_where();
+    if signal == libc::SIGALRM {
+        // SAFETY: plain calls, allowed in a handler; this process is about to end.
+        unsafe {
+            let helper = HELPER.load(Ordering::Relaxed);
+            if helper != 0 {
+                libc::syscall(libc::SYS_tgkill, libc::getpid(), helper, libc::SIGUSR2);
+                libc::sleep(1);
+            }
+            libc::_exit(HUNG);
+        }
+    }
+}
+
+/// Has a hang of this process end it after so many seconds, with the place.
+fn set_alarm(seconds: u32) {
+    // SAFETY: a handler and an alarm for this process.
+    unsafe {
+        for signal in [libc::SIGALRM, libc::SIGUSR2] {
+            libc::signal(signal, on_alarm as *const () as libc::sighandler_t);
+        }
+        libc::alarm(seconds);
+    }
+}
+
+/// Waits for a child; an alarm in it ends a hang.
 fn wait(pid: i32) -> Result<(), String> {
     let mut status = 0;
     // SAFETY: waits for our own child.
     ensure!(unsafe { libc::waitpid(pid, &mut status, 0) } == pid, "waitpid failed");
     match (libc::WIFEXITED(status), libc::WEXITSTATUS(status), libc::WTERMSIG(status)) {
         (true, 0, _) => Ok(()),
+        (true, HUNG, _) => Err("the child hung where it says above".into()),
         (true, code, _) => Err(format!("the child failed with {code}")),
-        (false, _, libc::SIGALRM) => Err("the child hung".into()),
         (false, _, signal) => Err(format!("the child died of signal {signal}")),
     }
 }
@@ -154,6 +199,7 @@ fn wait(pid: i32) -> Result<(), String> {
 fn fork_at_random() -> Result<(), String> {
     let api = api();
     let mut model = Model::new(api, seed(), PLAN);
+    tell_where(); // what this loads is there when a child needs it
     let workers: Vec<_> =
         (0..WORKERS as u64).map(|me| std::thread::spawn(move || work(me, 0))).collect();
     for round in 0..operations(FORKS * 100) / 100 {
@@ -164,8 +210,7 @@ fn fork_at_random() -> Result<(), String> {
         match unsafe { libc::fork() } {
             -1 => return Err(format!("fork: {}", std::io::Error::last_os_error())),
             0 => {
-                // SAFETY: an alarm for this process.
-                unsafe { libc::alarm(60) };
+                set_alarm(60);
                 STOP.store(true, Ordering::Relaxed);
                 leave(child(model));
             }
@@ -201,8 +246,7 @@ fn generations() -> Result<(), String> {
             // SAFETY: what the child may do after a fork is what is tested.
             match unsafe { libc::fork() } {
                 -1 => return Err(format!("fork: {}", std::io::Error::last_os_error())),
-                // SAFETY: an alarm for this process.
-                0 => unsafe { libc::alarm(100) },
+                0 => set_alarm(100),
                 pid => {
                     STOP.store(true, Ordering::Relaxed);
                     for worker in workers {
