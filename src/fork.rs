@@ -53,8 +53,9 @@ pub(crate) unsafe extern "C" fn prepare() {
 }
 
 pub(crate) unsafe extern "C" fn in_parent() {
-    forking().store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
+    // Last: who waits for a heap does not count its rounds until the locks can be had.
+    forking().store(0, Ordering::Relaxed);
     window::unlock_after_fork();
 }
 
@@ -75,7 +76,7 @@ pub(crate) unsafe extern "C" fn in_child() {
     });
     heap::start_resweep();
     crate::background::after_fork();
-    forking().store(0, Ordering::Relaxed);
     heap::unlock_after_fork();
+    forking().store(0, Ordering::Relaxed);
     window::unlock_after_fork();
 }
