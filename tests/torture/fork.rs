@@ -8,7 +8,7 @@ use crate::support::model::{self, Intervals, Model, Plan};
 use crate::support::verdict::{Scenario, operations, seed};
 use crate::{ALL, Face, api, each_face, ensure, resident};
 use libtest_mimic::Trial;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 const WORKERS: usize = 4;
 const SLOTS: usize = 3000;
@@ -23,6 +23,9 @@ const LEAK_PER_THREAD: u64 = 2 << 20;
 /// A word holds the address (16-byte granules) above 20 bits of size.
 static PUBLISHED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Workers that have done something. Before that they may hold locks of the standard library's start of threads, which a child
+/// would find held for ever when it starts its own: the first fork waits for all.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 /// The workers rest while the parent waits for a child: what matters is that they run when it forks.
 static REST: AtomicBool = AtomicBool::new(false);
 
@@ -76,6 +79,7 @@ fn free(api: &dyn Api, block: Block) -> Result<(), String> {
 fn work(me: u64, generation: u64) {
     let api = api();
     let mut rng = fastrand::Rng::with_seed(seed() + 1000 * generation + me);
+    let mut first = true;
     while !STOP.load(Ordering::Relaxed) {
         while REST.load(Ordering::Relaxed) && !STOP.load(Ordering::Relaxed) {
             std::thread::sleep(std::time::Duration::from_micros(200));
@@ -95,7 +99,20 @@ fn work(me: u64, generation: u64) {
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(4) };
         }
+        if std::mem::take(&mut first) {
+            STARTED.fetch_add(1, Ordering::Release);
+        }
     }
+}
+
+fn start_workers(generation: u64) -> Vec<std::thread::JoinHandle<()>> {
+    STARTED.store(0, Ordering::Relaxed);
+    let start = |me| std::thread::spawn(move || work(me, generation));
+    let workers = (0..WORKERS as u64).map(start).collect();
+    while STARTED.load(Ordering::Acquire) != WORKERS {
+        std::thread::yield_now();
+    }
+    workers
 }
 
 /// Everything that a child must be able to do.
@@ -125,11 +142,8 @@ fn child(mut model: Model) -> Result<(), String> {
     model.free_all()?;
     model::run(api, rng.u64(..), Plan { operations: operations(4000), ..PLAN })?;
     let seed = rng.u64(..);
-    let thread = std::thread::spawn(move || {
-        // SAFETY: asks for a number.
-        HELPER.store(unsafe { libc::gettid() }, Ordering::Relaxed);
-        model::run(api, seed, Plan { operations: 1500, ..PLAN })
-    });
+    let thread =
+        std::thread::spawn(move || model::run(api, seed, Plan { operations: 1500, ..PLAN }));
     thread.join().map_err(|_| "a thread of the child panicked")?
 }
 
@@ -143,8 +157,6 @@ fn leave(outcome: Result<(), String>) -> ! {
 
 /// The exit status of a child that hung and has said where.
 const HUNG: i32 = 9;
-/// The thread that a child has started, or 0.
-static HELPER: AtomicI32 = AtomicI32::new(0);
 
 /// Says on stderr where the calling thread is, without allocating (once it was called before).
 fn tell_where() {
@@ -162,11 +174,12 @@ extern "C" fn on_alarm(signal: i32) {
     if signal == libc::SIGALRM {
         // SAFETY: plain calls, allowed in a handler; this process is about to end.
         unsafe {
-            let helper = HELPER.load(Ordering::Relaxed);
-            if helper != 0 {
-                libc::syscall(libc::SYS_tgkill, libc::getpid(), helper, libc::SIGUSR2);
-                libc::sleep(1);
+            // The thread that it has started, whose number is not far above.
+            let own = libc::getpid();
+            for thread in own + 1..own + 1000 {
+                libc::syscall(libc::SYS_tgkill, own, thread, libc::SIGUSR2);
             }
+            libc::sleep(1);
             libc::_exit(HUNG);
         }
     }
@@ -200,8 +213,7 @@ fn fork_at_random() -> Result<(), String> {
     let api = api();
     let mut model = Model::new(api, seed(), PLAN);
     tell_where(); // what this loads is there when a child needs it
-    let workers: Vec<_> =
-        (0..WORKERS as u64).map(|me| std::thread::spawn(move || work(me, 0))).collect();
+    let workers = start_workers(0);
     for round in 0..operations(FORKS * 100) / 100 {
         for _ in 0..model.rng.u32(0..600) {
             model.step()?;
@@ -238,9 +250,7 @@ fn generations() -> Result<(), String> {
     // The first generation's own size is no leak.
     let mut settled = 0;
     for generation in 0..=GENERATIONS {
-        let workers: Vec<_> = (0..WORKERS as u64)
-            .map(|me| std::thread::spawn(move || work(me, generation)))
-            .collect();
+        let workers = start_workers(generation);
         std::thread::sleep(std::time::Duration::from_millis(60));
         if generation < GENERATIONS {
             // SAFETY: what the child may do after a fork is what is tested.
