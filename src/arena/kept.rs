@@ -36,6 +36,7 @@ use core::ptr;
 const KEPT_UNITS: u32 = spans::KEPT_MAX;
 /// The same in bytes: no larger block can be among them.
 pub(crate) const KEPT_BYTES: usize = KEPT_UNITS as usize * UNIT_BYTES;
+
 /// Whether that is a span, and neither nothing nor somebody's mark.
 #[inline(always)]
 const fn is_span(place: usize) -> bool {

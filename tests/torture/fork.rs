@@ -23,7 +23,7 @@ const LEAK_PER_THREAD: u64 = 2 << 20;
 /// A word holds the address (16-byte granules) above 20 bits of size.
 static PUBLISHED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static STOP: AtomicBool = AtomicBool::new(false);
-/// Workers that have done something. Before that they may hold locks of the standard library's start of threads, which a child
+/// Workers that are past their start. Before that they may hold locks of the standard library's start of threads, which a child
 /// would find held for ever when it starts its own: the first fork waits for all.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 /// The workers rest while the parent waits for a child: what matters is that they run when it forks.
@@ -79,7 +79,7 @@ fn free(api: &dyn Api, block: Block) -> Result<(), String> {
 fn work(me: u64, generation: u64) {
     let api = api();
     let mut rng = fastrand::Rng::with_seed(seed() + 1000 * generation + me);
-    let mut first = true;
+    STARTED.fetch_add(1, Ordering::Release);
     while !STOP.load(Ordering::Relaxed) {
         while REST.load(Ordering::Relaxed) && !STOP.load(Ordering::Relaxed) {
             std::thread::sleep(std::time::Duration::from_micros(200));
@@ -98,9 +98,6 @@ fn work(me: u64, generation: u64) {
             eprintln!("worker {me}: {why}");
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(4) };
-        }
-        if std::mem::take(&mut first) {
-            STARTED.fetch_add(1, Ordering::Release);
         }
     }
 }
@@ -247,6 +244,7 @@ fn fork_at_random() -> Result<(), String> {
 /// Each child becomes the next parent; the last one measures what all the vanished threads have cost.
 fn generations() -> Result<(), String> {
     let api = api();
+    tell_where(); // as in `fork_at_random`
     // The first generation's own size is no leak.
     let mut settled = 0;
     for generation in 0..=GENERATIONS {

@@ -14,6 +14,7 @@ const SIZES: [usize; 9] = [24, 64, 1000, 1100, 20_000, 40_000, 300_000, 8 << 20,
 
 /// What `limit_address_space` has set.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
+
 /// Like `ensure!`, but lifts the limit first: the message itself takes memory.
 macro_rules! must {
     ($condition:expr, $($message:tt)+) => {
@@ -45,8 +46,9 @@ fn limit_address_space(room: u64) -> Result<(), String> {
         status.split_whitespace().next().and_then(|pages| pages.parse().ok()).ok_or("statm")?;
     // SAFETY: sysconf only reads.
     let now = pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
-    LIMIT.store(now + room, Ordering::Relaxed);
-    let limit = libc::rlimit { rlim_cur: (now + room) as _, rlim_max: libc::RLIM_INFINITY };
+    let most = now + room;
+    LIMIT.store(most, Ordering::Relaxed);
+    let limit = libc::rlimit { rlim_cur: most as _, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: setrlimit reads the struct.
     ensure!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } == 0, "setrlimit failed");
     Ok(())
