@@ -76,6 +76,9 @@ pub(crate) struct Thread {
     /// Slow calls of each class since its depth last changed, while it is not at its most; of one that the
     /// thread has not allocated yet, its frees.
     pub demand: [AtomicU8; CLASSES + 3],
+    /// Both as the record's last thread left them: where the next one begins. Its thread only.
+    pub last_depths: [u8; CLASSES + 3],
+    pub last_demand: [u8; CLASSES + 3],
     /// The spans that the thread freed last.
     pub kept: KeptSpans,
     /// The magazines, by class. Slot 31 - depth holds NULL, blocks lie above it.
@@ -222,6 +225,13 @@ pub(crate) struct Record {
     /// Class slab: its lowest free block, as far as is known, or `NO_ROW`: where the next refill looks for
     /// a row first (`heap/row.rs`), and no more than a guess. Lock holder only.
     pub row: AtomicU32,
+    /// Pages that were returned since the slab was last its class's current one, a bit each. Lock
+    /// holder only, as the next.
+    pub purged: AtomicU32,
+    /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
+    pub seen: AtomicU32,
+    /// One bit per block (class slab) or granule (run slab), set: free.
+    pub local: [AtomicU64; SLAB_WORDS],
     /// Span head: units of the span. Written by the span's holder.
     pub span_units: AtomicU32,
     /// Span head: 1 while the program has it, 0 once nobody has, above that: which thread keeps it
@@ -229,21 +239,14 @@ pub(crate) struct Record {
     pub span_live: AtomicU32,
     /// Span head: bytes asked for.
     pub span_bytes: AtomicUsize,
-    /// Pages that were returned since the slab was last its class's current one, a bit each. Lock
-    /// holder only, as the next.
-    pub purged: AtomicU32,
-    /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
-    pub seen: AtomicU32,
     /// Span head above 2 MiB, in pages of 4 KiB: from the start to the last that may be resident; how many
     /// are, as far as is known; and how many of them the block is not expected to use (`arena/shelf.rs`).
     pub span_reach: AtomicU32,
     pub span_pages: AtomicU32,
     pub span_excess: AtomicU32,
-    /// When it was put on the shelf.
+    /// When it was put on the shelf; of a live one, whether it was cleared by returning its pages.
     pub span_turn: AtomicU32,
-    _pad: [u8; 64 - 8 - 12 * 4 - size_of::<usize>()],
-    /// One bit per block (class slab) or granule (run slab), set: free.
-    pub local: [AtomicU64; SLAB_WORDS],
+    _pad: [u8; 32 - 6 * 4 - size_of::<usize>()],
     /// One bit per block, or per first granule of a block, set: freed by somebody without the lock.
     pub remote: [AtomicU64; SLAB_WORDS],
 }

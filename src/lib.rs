@@ -65,6 +65,7 @@ mod maintain;
 mod misuse;
 mod os;
 mod prewarm;
+mod rolled;
 mod single;
 mod size_class;
 mod stats;

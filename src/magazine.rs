@@ -139,7 +139,7 @@ impl Mag {
     fn adapt(&self, byte: u8, flag: u8, kept: usize) -> usize {
         let old = depth_of(byte);
         if old == 0 {
-            let first = FIRST_DEPTH.min(self.class.max_depth());
+            let first = self.inherit().max(FIRST_DEPTH).min(self.class.max_depth());
             self.depth_byte().store(first as u8 | flag, Ordering::Relaxed);
             return first;
         }
@@ -161,6 +161,18 @@ impl Mag {
         let sparse = if sparse { SPARSE } else { 0 };
         self.depth_byte().store(depth as u8 | byte & SCATTERED | flag | sparse, Ordering::Relaxed);
         depth
+    }
+
+    /// How deep the magazine was when the record's last thread left, 0 if that had none; the count of slow calls goes on from
+    /// there, so that short threads which do the same one after the other get what they need.
+    fn inherit(&self) -> usize {
+        let class = self.class.index();
+        // SAFETY: the thread's own record; the class is within the arrays by the type.
+        unsafe {
+            let demand = *(*self.thread).last_demand.get_unchecked(class);
+            (*self.thread).demand.get_unchecked(class).store(demand, Ordering::Relaxed);
+            depth_of(*(*self.thread).last_depths.get_unchecked(class))
+        }
     }
 
     /// Frees a block of a class that the thread has allocated nothing of: `true` if it went straight back, and

@@ -4,6 +4,7 @@
 //! allocating. What is found when is tabled in ARCHITECTURE.md and in `tests/misuse.rs`.
 
 use crate::os;
+use crate::rolled::times;
 
 /// What is wrong with a pointer that was passed to a free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,16 +41,25 @@ pub(crate) fn write_line(parts: &[&[u8]]) {
     os::write(libc::STDERR_FILENO, line.get(..len).unwrap_or(&[]));
 }
 
-/// `0x` and the pointer's hexadecimal digits, in `buffer`.
-fn hexadecimal(value: usize, buffer: &mut [u8; 18]) -> &[u8] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let count = (usize::BITS - value.leading_zeros()).div_ceil(4).max(1) as usize;
-    buffer[0] = b'0';
-    buffer[1] = b'x';
-    for digit in 0..count {
-        buffer[2 + digit] = DIGITS[value >> (4 * (count - 1 - digit)) & 15];
+/// `0x` and the pointer's hexadecimal digits, at the end of `buffer`.
+fn hexadecimal(mut value: usize, buffer: &mut [u8; 18]) -> &[u8] {
+    let mut at = buffer.len();
+    let mut put = |digit: u8| {
+        at -= 1;
+        if let Some(place) = buffer.get_mut(at) {
+            *place = digit;
+        }
+    };
+    loop {
+        put(b"0123456789abcdef"[value & 15]);
+        value = times(value >> 4);
+        if value == 0 {
+            break;
+        }
     }
-    &buffer[..2 + count]
+    put(b'x');
+    put(b'0');
+    buffer.get(at..).unwrap_or(&[])
 }
 
 /// Reports the misuse and aborts. No lock of the allocator is held here.

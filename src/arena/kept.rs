@@ -28,6 +28,7 @@ use crate::hit;
 use crate::layout::{KEPT_SPANS, KIND_SPAN, KeptSpans, Record, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::{Fault, Misuse, report};
 use crate::os;
+use crate::rolled::{rolled, times};
 use crate::sync::{AtomicUsize, Ordering, compiler_fence};
 use crate::thread;
 use core::ptr;
@@ -338,14 +339,13 @@ fn move_last(kept: &KeptSpans, more: u32) -> (bool, bool) {
 #[cold]
 #[inline(never)]
 fn make_room(kept: &KeptSpans, next: usize, more: u32) -> bool {
-    let mut units = kept
-        .places
+    let mut units = rolled(&kept.places)
         .iter()
         .skip(1)
         .map(|place| units_at(place.load(Ordering::Relaxed)))
         .sum::<u32>();
     let mut any = false;
-    for ahead in 0..KEPT_SPANS {
+    for ahead in 0..times(KEPT_SPANS) {
         if ahead != 0 && units + more <= KEPT_UNITS {
             break;
         }
@@ -387,7 +387,7 @@ pub(crate) fn begin(record: &Thread) {
 }
 
 fn units_in(kept: &KeptSpans) -> u32 {
-    kept.places.iter().map(|place| units_at(place.load(Ordering::Relaxed))).sum()
+    rolled(&kept.places).iter().map(|place| units_at(place.load(Ordering::Relaxed))).sum()
 }
 
 /// Gives all spans of the calling thread back; whether there were any. Nothing in a handler that came in
@@ -411,7 +411,7 @@ pub(crate) unsafe fn empty_own(thread: *const Thread) -> bool {
 #[inline(never)]
 fn empty(kept: &KeptSpans) -> bool {
     let mut any = false;
-    for place in kept.places.iter() {
+    for place in rolled(&kept.places) {
         let block = place.load(Ordering::Relaxed);
         if is_span(block) {
             write(place, 0);
@@ -448,7 +448,7 @@ fn is_empty(kept: &KeptSpans) -> bool {
 fn empty_others(kept: &KeptSpans) -> bool {
     let mut taken = [0; 1 + KEPT_SPANS];
     let mark = new_mark();
-    for (place, taken) in kept.places.iter().zip(&mut taken) {
+    for (place, taken) in rolled(&kept.places).iter().zip(&mut taken) {
         let block = place.load(Ordering::Relaxed);
         if is_span(block)
             && place.compare_exchange(block, mark, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -456,12 +456,12 @@ fn empty_others(kept: &KeptSpans) -> bool {
             *taken = block;
         }
     }
-    if taken.iter().all(|block| *block == 0) {
+    if rolled(&taken).iter().all(|block| *block == 0) {
         return false;
     }
     let ours = os::barrier_everywhere() && kept.busy.load(Ordering::Acquire) == 0;
     let mut any = false;
-    for (place, block) in kept.places.iter().zip(taken).filter(|(_, block)| *block != 0) {
+    for (place, block) in rolled(&kept.places).iter().zip(taken).filter(|(_, block)| *block != 0) {
         // Unless its thread wrote the place.
         let next = if ours { 0 } else { block };
         let left = place.compare_exchange(mark, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -486,7 +486,7 @@ pub(crate) fn after_fork_of_others(record: &Thread) {
 
 /// In the child of a fork: forgets what a thread that did not come along was taking.
 pub(crate) fn after_fork(record: &Thread) {
-    for place in record.kept.places.iter() {
+    for place in rolled(&record.kept.places) {
         if !is_span(place.load(Ordering::Relaxed)) {
             place.store(0, Ordering::Relaxed);
         }

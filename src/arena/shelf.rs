@@ -17,6 +17,7 @@ use super::spans::{self, first_of, units_of};
 use super::{purge, tables, window};
 use crate::layout::{Record, UNIT_BYTES, UNIT_SHIFT};
 use crate::os;
+use crate::rolled::rolled;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Most spans here.
@@ -33,6 +34,8 @@ const OTHERS: usize = 3;
 const EXCESS_PARTS: usize = 8;
 /// Pages are counted by 4 KiB here, whatever the system's are.
 const PAGE_SHIFT: u32 = 12;
+/// `Record::span_turn` of a live block whose pages were returned to clear it.
+const CLEARED: u32 = u32::MAX;
 /// Set in a word by `retire_idle`: it was there at the last round.
 const SEEN: u64 = 1 << 63;
 
@@ -80,6 +83,20 @@ pub(super) fn describe(record: &Record, units: usize, dirty: bool) {
     let reach = if dirty { units << (UNIT_SHIFT - PAGE_SHIFT) } else { 0 };
     record.span_reach.store(reach as u32, Ordering::Relaxed);
     record.span_excess.store(0, Ordering::Relaxed);
+    record.span_turn.store(0, Ordering::Relaxed);
+}
+
+/// Bytes from the start of a span that was taken from here to the end of what may be resident.
+pub(super) fn reach(record: &Record) -> usize {
+    (record.span_reach.load(Ordering::Relaxed) as usize) << PAGE_SHIFT
+}
+
+/// Says of a live span that its first `size` bytes were cleared by returning their pages.
+pub(super) fn cleared(record: &Record, size: usize) {
+    if record.span_reach.load(Ordering::Relaxed) as usize <= pages_of(size) {
+        record.span_reach.store(0, Ordering::Relaxed);
+    }
+    record.span_turn.store(CLEARED, Ordering::Relaxed);
 }
 
 /// Takes a live span that ends, or is cut to `units`, out of the sum of what blocks leave unused.
@@ -99,7 +116,7 @@ pub(super) fn take(size: usize) -> Option<u32> {
     }
     let (want, pages) = (size.div_ceil(UNIT_BYTES), pages_of(size));
     let mut best: Option<(&AtomicU64, u64, usize)> = None;
-    for place in &SHELF {
+    for place in rolled(&SHELF) {
         let word = place.load(Ordering::Relaxed);
         let len = len_of(word) as usize;
         if len < want || len > want * LONGEST {
@@ -122,6 +139,7 @@ pub(super) fn take(size: usize) -> Option<u32> {
     forget(word);
     let first = first_of(word);
     fit(first, head(first), pages);
+    head(first).span_turn.store(0, Ordering::Relaxed);
     spans::revive(first, size);
     Some(first)
 }
@@ -190,8 +208,12 @@ pub(super) fn put(first: u32, len: u32) -> bool {
     record.span_pages.store(reach as u32, Ordering::Relaxed);
     // What the program made ready ahead stays besides.
     let (most, ready) = (purge::room(bytes()), purge::ready());
-    make_room(reach << PAGE_SHIFT, (most / OTHERS).saturating_add(ready));
-    let room = most.saturating_add(ready).saturating_sub(resident()) >> PAGE_SHIFT;
+    let room = if record.span_turn.load(Ordering::Relaxed) == CLEARED {
+        0 // most likely it has to be cleared again: one call instead of two
+    } else {
+        make_room(reach << PAGE_SHIFT, (most / OTHERS).saturating_add(ready));
+        most.saturating_add(ready).saturating_sub(resident()) >> PAGE_SHIFT
+    };
     if reach > room && !cut(first, record, room) {
         return false;
     }
@@ -202,7 +224,7 @@ pub(super) fn put(first: u32, len: u32) -> bool {
     purge::shelve(resident);
     BYTES.fetch_add((len as usize) << UNIT_SHIFT, Ordering::Relaxed);
     let word = spans::word(first, len);
-    for place in &SHELF {
+    for place in rolled(&SHELF) {
         if place.load(Ordering::Relaxed) == 0
             && place.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
@@ -228,7 +250,7 @@ fn make_room(more: usize, most: usize) {
             let first = first_of(place.load(Ordering::Relaxed));
             now.wrapping_sub(head(first).span_turn.load(Ordering::Relaxed))
         };
-        let taken = SHELF.iter().filter(|place| place.load(Ordering::Relaxed) != 0);
+        let taken = rolled(&SHELF).iter().filter(|place| place.load(Ordering::Relaxed) != 0);
         let Some(place) = taken.max_by_key(age) else { return };
         give_back(place.swap(0, Ordering::AcqRel), true);
     }
@@ -244,6 +266,7 @@ fn forget(word: u64) {
 
 /// Gives a span that was taken from its place back to the arena, its pages to the system if `purged`.
 /// Whether it was one.
+#[inline(never)]
 fn give_back(word: u64, purged: bool) -> bool {
     if word == 0 {
         return false;
@@ -260,7 +283,7 @@ fn give_back(word: u64, purged: bool) -> bool {
 
 /// Gives everything back, the pages too if `purged`; whether there was anything.
 pub(crate) fn empty(purged: bool) -> bool {
-    SHELF.iter().fold(false, |any, place| {
+    rolled(&SHELF).iter().fold(false, |any, place| {
         any | (place.load(Ordering::Relaxed) != 0
             && give_back(place.swap(0, Ordering::AcqRel), purged))
     })
@@ -270,7 +293,7 @@ pub(crate) fn empty(purged: bool) -> bool {
 /// many, and the bytes that may have been resident.
 pub(crate) fn retire_idle(most: usize) -> (usize, usize) {
     let (mut done, mut bytes) = (0, 0);
-    for place in &SHELF {
+    for place in rolled(&SHELF) {
         let word = place.load(Ordering::Relaxed);
         let seen = word & SEEN != 0;
         if word == 0 || (seen && done == most) {
@@ -291,7 +314,9 @@ pub(crate) fn retire_idle(most: usize) -> (usize, usize) {
 /// In the child of a fork: forgets what a vanished thread had in its hands.
 pub(crate) fn after_fork() {
     let (mut all, mut resident) = (0, 0);
-    for word in SHELF.iter().map(|place| place.load(Ordering::Relaxed)).filter(|word| *word != 0) {
+    for word in
+        rolled(&SHELF).iter().map(|place| place.load(Ordering::Relaxed)).filter(|word| *word != 0)
+    {
         all += (len_of(word) as usize) << UNIT_SHIFT;
         let pages = head(first_of(word)).span_pages.load(Ordering::Relaxed) as usize;
         resident += pages << PAGE_SHIFT;

@@ -126,6 +126,8 @@ unsafe fn clear(unit: u32, size: usize) {
         && units::count_dirty(unit as usize, units) != 0
         && os::purge(window::address_of(unit), units << UNIT_SHIFT)
     {
+        // SAFETY: a claimed unit is below the bound.
+        shelf::cleared(unsafe { tables::record(unit) }, size);
         return;
     }
     let mut offset = 0;
@@ -139,16 +141,24 @@ unsafe fn clear(unit: u32, size: usize) {
     }
 }
 
-/// Zeroes the first `size` bytes of a span that was in use.
+/// Zeroes the first `size` bytes of a span that was in use, as far as its pages may be resident.
 ///
 /// # Safety
 /// The caller holds the span.
 unsafe fn clear_old(unit: u32, size: usize) {
-    let bytes = size.next_multiple_of(UNIT_BYTES);
-    if size < PURGE_TO_CLEAR || !os::purge(window::address_of(unit), bytes) {
-        // SAFETY: the span is at least that long, and the caller's.
-        unsafe { ptr::write_bytes(window::address_of(unit) as *mut u8, 0, size) };
+    // SAFETY: a claimed unit is below the bound.
+    let record = unsafe { tables::record(unit) };
+    // Whole units: a block that shrank within its last one may have written behind what it was then.
+    let written = shelf::reach(record).next_multiple_of(UNIT_BYTES);
+    let block = window::address_of(unit);
+    if size >= PURGE_TO_CLEAR
+        && (written == 0 || os::purge(block, written.min(size.next_multiple_of(UNIT_BYTES))))
+    {
+        shelf::cleared(record, size);
+        return;
     }
+    // SAFETY: the span is at least that long, and the caller's.
+    unsafe { ptr::write_bytes(block as *mut u8, 0, size.min(written)) };
 }
 
 /// The head of the span that starts at `block`, or what is wrong with the pointer.
@@ -226,6 +236,7 @@ pub(super) fn revive(unit: u32, size: usize) {
 }
 
 /// Gives the units of a retired span back.
+#[inline(never)]
 pub(super) fn give_back(unit: u32, len: u32) {
     // SAFETY: as in `revive`.
     unsafe { tables::entry(unit) }.kind.store(KIND_NONE, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use crate::layout::{
     CHUNK_UNITS, CHUNK_WORDS, FITS, GRANULES, GROUP_CHUNKS, HINTS, MapEntry, Record, Row,
 };
 use crate::os::{self, Access};
+use crate::rolled::rolled;
 use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// One of the tables.
@@ -110,7 +111,7 @@ pub(crate) fn lay_out(units: usize, page: usize, checked: bool) -> usize {
     PAGE.store(page, Ordering::Relaxed);
     CHECKED.store(usize::from(checked), Ordering::Relaxed);
     let mut offset = 0;
-    for region in REGIONS {
+    for &region in rolled(&REGIONS) {
         let limit = bytes(region, units).next_multiple_of(page);
         let table = table(region);
         table.base.store(offset, Ordering::Relaxed);
@@ -121,12 +122,13 @@ pub(crate) fn lay_out(units: usize, page: usize, checked: bool) -> usize {
 
 /// Turns the offsets of `lay_out` into addresses.
 pub(crate) fn set_bases(start: usize) {
-    for region in REGIONS {
+    for &region in rolled(&REGIONS) {
         table(region).base.fetch_add(start, Ordering::Relaxed);
     }
 }
 
 /// Maps as much of `region` as `units` units need. `false` if the system has no memory for it.
+#[inline(never)]
 pub(crate) fn grow(region: Region, units: usize) -> bool {
     let table = table(region);
     let mapped = table.mapped.load(Ordering::Relaxed);

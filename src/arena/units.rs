@@ -245,6 +245,7 @@ pub(crate) fn release(start: u32, len: usize) {
 }
 
 /// Gives claimed units back that have no pages: their content is zero.
+#[inline(never)]
 pub(crate) fn release_empty(start: u32, len: usize) {
     let start = start as usize;
     for_words(start, len, |word, mask| {

@@ -172,6 +172,7 @@ fn commit_more(need: usize) -> bool {
 }
 
 /// Commits the `step` units behind the first `committed` ones and publishes them.
+#[inline(never)]
 fn commit_exactly(committed: usize, step: usize) -> bool {
     let window = window();
     let start = window.base.load(Ordering::Relaxed) + (committed << UNIT_SHIFT);
@@ -240,6 +241,7 @@ fn reserve_more(need: usize) -> Reserved {
     }
 }
 
+#[inline(never)]
 fn reserve_step(reserved: usize, step: usize) -> Reserved {
     for region in REGIONS {
         if !tables::grow(region, reserved + step) {

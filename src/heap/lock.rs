@@ -10,6 +10,7 @@ use crate::fork;
 use crate::hit::window;
 use crate::layout::{Counters, Heap, NO_UNIT};
 use crate::os::{self, Access};
+use crate::rolled::rolled;
 use crate::size_class::Class;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
@@ -36,7 +37,7 @@ pub(crate) fn init(count: usize) -> bool {
         // SAFETY: just mapped, zero, which is a valid Heap; nobody else knows of it yet.
         let heap = unsafe { &*heaps.add(index) };
         heap.index.store(index as u32, Ordering::Relaxed);
-        for current in &heap.current {
+        for current in rolled(&heap.current) {
             current.store(NO_UNIT, Ordering::Relaxed);
         }
     }

@@ -181,7 +181,7 @@ fn sweep_home(home: u32, class: Class) {
 ///
 /// `home` is the heap to try first, and the heap that served. Bounded: the current slab, 4 slabs of
 /// this heap, 2 of others, then a fresh unit. The only wait is for one lock of all.
-#[inline]
+#[inline(never)]
 pub(crate) fn refill(home: &mut u32, class: Class, want: usize, out: &mut Batch) -> bool {
     let Some(held) = lock_any(home) else { return false };
     if !class.is_medium() && slab::take_from_current(&held, class, want, out) {

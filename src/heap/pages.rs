@@ -19,6 +19,8 @@ use crate::misuse::{Fault, Misuse};
 use crate::os::advise::{Range, purge_ranges};
 use crate::size_class::Class;
 use crate::sync::Ordering;
+use core::mem::MaybeUninit;
+use core::slice::from_raw_parts;
 
 /// Most runs of pages that are taken together.
 pub(super) const MOST_RUNS: usize = 64;
@@ -35,7 +37,8 @@ struct Run {
 
 /// What was taken under one hold of a lock. Given back by `finish`, once the lock is given up.
 pub(super) struct Taken {
-    runs: [Run; MOST_RUNS],
+    /// The first `len` are written. Zeros for all of them cost more than most steps of a walk.
+    runs: [MaybeUninit<Run>; MOST_RUNS],
     len: usize,
     most: usize,
 }
@@ -73,9 +76,8 @@ fn class_of_page(page: usize) -> Option<Class> {
 impl Taken {
     /// Room for `most` runs.
     pub(super) const fn new(most: usize) -> Self {
-        let none = Run { unit: 0, class: 0, first: 0, pages: 0 };
         Self {
-            runs: [none; MOST_RUNS],
+            runs: [MaybeUninit::uninit(); MOST_RUNS],
             len: 0,
             most: if most < MOST_RUNS { most } else { MOST_RUNS },
         }
@@ -140,7 +142,7 @@ impl Taken {
             record.purged.store(purged | ((1 << (end - first)) - 1) << first, Ordering::Relaxed);
             if let Some(slot) = self.runs.get_mut(self.len) {
                 let (class, pages) = (class as u8, (end - first) as u8);
-                *slot = Run { unit, class, first: first as u8, pages };
+                slot.write(Run { unit, class, first: first as u8, pages });
                 self.len += 1;
             }
             bytes += (end - first) * page;
@@ -151,8 +153,9 @@ impl Taken {
 
     /// Returns the pages to the system and the blocks to their slabs. No lock is held. Bytes
     /// returned, and system calls made.
-    pub(super) fn finish(self) -> Result<purge::Purged, Misuse> {
-        let runs = self.runs.get(..self.len).unwrap_or(&[]);
+    pub(super) fn finish(&self) -> Result<purge::Purged, Misuse> {
+        // SAFETY: the first `len` runs are written, and no more than there are.
+        let runs = unsafe { from_raw_parts(self.runs.as_ptr().cast::<Run>(), self.len) };
         if runs.is_empty() {
             return Ok(purge::Purged::default());
         }
@@ -176,6 +179,7 @@ impl Taken {
 
 impl Run {
     /// Frees the run's blocks without the lock.
+    #[inline(never)]
     fn give_back(&self, page: usize) -> Result<(), Misuse> {
         // SAFETY: a slab whose blocks are taken is not retired, so its unit is below the bound.
         let record = unsafe { tables::record(self.unit) };

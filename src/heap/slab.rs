@@ -334,7 +334,7 @@ pub(super) fn fold(record: &Record, unit: u32, class: Class) -> Result<(), Misus
 
 /// After blocks came back to a slab of this heap: retires it if it is empty, else sets its hint,
 /// unless it is the current slab.
-#[inline]
+#[inline(never)]
 pub(super) fn settle(held: &Held, record: &Record, unit: u32) -> Result<(), Misuse> {
     let class = record.identity().class();
     if held.current(class).load(Ordering::Relaxed) == unit {

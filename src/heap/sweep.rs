@@ -21,6 +21,7 @@ const RESWEEP: usize = 8;
 const SLICE: usize = 64;
 
 /// Folds one slab, and retires it or sets its hint.
+#[inline(never)]
 pub(super) fn tidy(held: &Held, unit: u32) -> Result<(), Misuse> {
     // SAFETY: owned slabs are below the bound.
     let record = unsafe { tables::record(unit) };

@@ -8,6 +8,7 @@ mod barrier;
 pub(crate) mod file;
 mod syscall;
 
+use crate::rolled::rolled;
 use crate::sync::{AtomicUsize, Ordering};
 pub(crate) use barrier::{barrier_everywhere, barrier_of_others};
 use core::ptr;
@@ -51,6 +52,7 @@ fn check(result: usize) -> Result<usize, Errno> {
 }
 
 /// Maps `len` bytes wherever the kernel likes.
+#[inline(never)]
 pub(crate) fn map(len: usize, access: Access) -> Result<*mut u8, Errno> {
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     check(map_call(0, len, access.bits(), flags)).map(|address| address as *mut u8)
@@ -77,6 +79,7 @@ pub(crate) fn unmap(address: *mut u8, len: usize) {
 }
 
 /// Makes a reserved range readable and writable; charged to the process from here on.
+#[inline(never)]
 pub(crate) fn commit(address: usize, len: usize) -> Result<(), Errno> {
     check(call(libc::SYS_mprotect as usize, [address, len, Access::ReadWrite.bits(), 0, 0, 0]))
         .map(drop)
@@ -85,6 +88,7 @@ pub(crate) fn commit(address: usize, len: usize) -> Result<(), Errno> {
 /// Returns the pages of a committed range to the system; they read as zero afterwards.
 ///
 /// `false` if the kernel refused (locked memory), in which case the content is unchanged.
+#[inline(never)]
 pub(crate) fn purge(address: usize, len: usize) -> bool {
     check(call(libc::SYS_madvise as usize, [address, len, libc::MADV_DONTNEED as usize, 0, 0, 0]))
         .is_ok()
@@ -92,6 +96,7 @@ pub(crate) fn purge(address: usize, len: usize) -> bool {
 
 /// Asks which pages of a committed range are resident: bit 0 of each page's byte. `false` if the kernel
 /// does not say.
+#[inline(never)]
 pub(crate) fn residence(address: usize, pages: &mut [u8]) -> bool {
     let bytes = pages.len() * page_size();
     let arguments = [address, bytes, pages.as_mut_ptr() as usize, 0, 0, 0];
@@ -100,22 +105,26 @@ pub(crate) fn residence(address: usize, pages: &mut [u8]) -> bool {
 
 /// Makes the pages of a committed range resident and writable, their content as it is (Linux 5.14 and
 /// later). `false` if the kernel refused.
+#[inline(never)]
 pub(crate) fn populate(address: usize, len: usize) -> bool {
     const MADV_POPULATE_WRITE: usize = 23;
     check(call(libc::SYS_madvise as usize, [address, len, MADV_POPULATE_WRITE, 0, 0, 0])).is_ok()
 }
 
 /// Asks for small pages in a range that will be purged in parts. Failure is harmless.
+#[inline(never)]
 pub(crate) fn small_pages(address: usize, len: usize) {
     call(libc::SYS_madvise as usize, [address, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]);
 }
 
 /// Asks for huge pages in a range that stays as a whole. Failure is harmless.
+#[inline(never)]
 pub(crate) fn huge_pages(address: usize, len: usize) {
     call(libc::SYS_madvise as usize, [address, len, libc::MADV_HUGEPAGE as usize, 0, 0, 0]);
 }
 
 /// Resizes a mapping where it stands.
+#[inline(never)]
 pub(crate) fn resize(address: *mut u8, old: usize, new: usize) -> Result<(), Errno> {
     check(call(libc::SYS_mremap as usize, [address as usize, old, new, 0, 0, 0])).map(drop)
 }
@@ -168,6 +177,7 @@ pub(crate) fn name(address: usize, len: usize, name: &core::ffi::CStr) {
 }
 
 /// Gives the processor away: the only wait there is.
+#[inline(never)]
 pub(crate) fn yield_now() {
     call(libc::SYS_sched_yield as usize, [0; 6]);
 }
@@ -209,7 +219,7 @@ pub(crate) fn processors() -> usize {
     if check(bytes).is_err() {
         return 1;
     }
-    mask.iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1)
+    rolled(&mask).iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1)
 }
 
 /// Bytes in a page. Asked for once.

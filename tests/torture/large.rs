@@ -213,6 +213,41 @@ fn zeroed_touch_nothing() -> Result<(), String> {
     Ok(())
 }
 
+/// Zeroed blocks that get a large block's place again read as zero to the last byte, whatever the ones before them were: written in
+/// full, cut at the end, made shorter within their last pages, or zeroed blocks themselves.
+fn zeroed_again() -> Result<(), String> {
+    let api = api();
+    let zeroing = if crate::on_rust() { Way::LayoutZeroed } else { Way::Calloc };
+    let all_zero = |size: usize| -> Result<(), String> {
+        // SAFETY: a plain allocation; live until it is freed, and freed once.
+        unsafe {
+            let block = api.alloc(zeroing, size, 16);
+            ensure!(!block.is_null(), "calloc({size}): NULL");
+            let bytes = std::slice::from_raw_parts_mut(block, size);
+            let dirty = bytes.iter().position(|byte| *byte != 0);
+            ensure!(dirty.is_none(), "{dirty:x?} of a zeroed block of {size:#x} is not zero");
+            bytes.fill(0xa5);
+            api.free(zeroing, 3, block, size, 16);
+        }
+        Ok(())
+    };
+    for size in [3 << 20, 5 << 20, (20 << 20) + 5000, 40 << 20, 70 << 20] {
+        for shorter in [3 * PAGE, 20 * PAGE, 0] {
+            let mut written = Paged::new(api, size)?;
+            // SAFETY: live and of that size.
+            unsafe { written.block.write_bytes(0xa5, size) };
+            if shorter != 0 {
+                written.resize(api, size - shorter)?;
+            }
+            written.free(api);
+            for next in [size, size - shorter, size, size / 2, size] {
+                all_zero(next)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Alignments up to 1 GiB and blocks of many GiB cost what is touched of them.
 fn wide() -> Result<(), String> {
     let api = api();
@@ -345,6 +380,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("no_cliff", no_cliff),
     ("threads_keep_nothing", threads_keep_nothing),
     ("zeroed_touch_nothing", zeroed_touch_nothing),
+    ("zeroed_again", zeroed_again),
     ("wide", wide),
     ("prewarmed", prewarmed),
 ];
@@ -356,6 +392,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(each_face_natively("large::moves_pages", "moves_pages", &unchecked));
     tests.extend(each_face_natively("large::no_cliff", "no_cliff", &unchecked));
     tests.extend(each_face_natively("large::zeroed_touch_nothing", "zeroed_touch_nothing", &ALL));
+    tests.extend(each_face_natively("large::zeroed_again", "zeroed_again", &ALL));
     tests.extend(each_face_natively("large::wide", "wide", &ALL));
     tests.extend(each_face_natively(
         "large::threads_keep_nothing",
