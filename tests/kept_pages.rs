@@ -66,6 +66,11 @@ fn waves() -> Result<(), String> {
         *round = faults() - before;
     }
     println!("page faults of each round: {rounds:?}");
+    let learned: u64 = rounds[3..5].iter().sum();
+    ensure!(
+        learned * 2 <= rounds[0],
+        "rounds four and five took over half of the first one's: {rounds:?}"
+    );
     ensure!(
         rounds[7] * 2 <= rounds[0],
         "the last round took over half of the first one's: {rounds:?}"

@@ -102,16 +102,20 @@ pub(crate) fn returned(bytes: usize) {
 }
 
 /// Says that a slab needed a fresh unit: had pages inside slabs stayed, it might have had room there.
-#[inline(never)]
 pub(crate) fn note_fresh() {
-    let returned = RETURNED.load(Ordering::Relaxed);
-    if returned == 0 {
-        return;
+    if RETURNED.load(Ordering::Relaxed) != 0 {
+        regret(1 << UNIT_SHIFT);
     }
-    RETURNED.store(returned.saturating_sub(1 << UNIT_SHIFT), Ordering::Relaxed);
+}
+
+/// Says that so many bytes inside slabs were given back too soon: they are about to be used again.
+#[inline(never)]
+pub(crate) fn regret(bytes: usize) {
+    let returned = RETURNED.load(Ordering::Relaxed);
+    RETURNED.store(returned.saturating_sub(bytes), Ordering::Relaxed);
     if SHARE.load(Ordering::Relaxed) != 0 {
         let most = FLOOR.load(Ordering::Relaxed).saturating_mul(RECENT_FLOORS);
-        let sum = REGRETTED.load(Ordering::Relaxed).saturating_add(1 << UNIT_SHIFT);
+        let sum = REGRETTED.load(Ordering::Relaxed).saturating_add(bytes);
         REGRETTED.store(sum.min(most), Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@
 use super::hint::{self, OfClass};
 use super::lock::{Held, heap, try_lock};
 use super::{Batch, run, sweep};
-use crate::arena::{tables, units, window};
+use crate::arena::{purge, tables, units, window};
 use crate::bitset;
 use crate::layout::{
     FITTING, Heap, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
@@ -86,8 +86,11 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
         return;
     }
     current.store(unit, Ordering::Relaxed);
-    // Its pages are about to be used again.
-    record.purged.store(0, Ordering::Relaxed);
+    let purged = record.purged.load(Ordering::Relaxed);
+    if purged != 0 {
+        purge::regret(purged.count_ones() as usize * tables::page());
+        record.purged.store(0, Ordering::Relaxed);
+    }
     record.row.store(NO_ROW, Ordering::Relaxed);
     record.seen.store(0, Ordering::Relaxed);
     if let Some(record) = old_record {
