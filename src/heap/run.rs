@@ -135,7 +135,7 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
         take_from(record, unit, class, want, out);
         if out.len() != 0 {
             make_current(held, unit, RUN);
-            return sweep::look_around(held, 2);
+            return sweep::after_refill(held);
         }
         // It fits less than was thought, so the next search does not find it: that is the progress.
         leave_hint(record, unit, RUN);

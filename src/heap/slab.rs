@@ -237,7 +237,7 @@ pub(super) fn take(held: &Held, class: Class, want: usize, out: &mut Batch) -> R
             make_current(held, unit, index);
             take_local(record, unit, class, want, out);
             if out.len() == want {
-                return sweep::look_around(held, 2);
+                return sweep::after_refill(held);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Sweeps: what others freed into slabs that nobody refills from any more must come back.
 //!
-//! Each refill that leaves its slab and every 8th flush look at the next slabs of their heap that
-//! have a hint (a turning cursor, any class): fold, retire, or leave hinted. `reclaim` does it
+//! Every 4th refill that leaves its slab for another, each that found none, and every 8th flush look at the next slabs of their heap
+//! that have a hint (a turning cursor, any class): fold, retire, or leave hinted. `reclaim` does it
 //! for every slab of every heap, in slices; after a fork each heap visits all of its slabs once,
 //! hint or no hint, because a thread that vanished may have stood between its free and its hint.
 
@@ -15,6 +15,8 @@ use crate::misuse::Misuse;
 use crate::size_class::SMALL_CLASSES;
 use crate::sync::Ordering;
 
+/// Refills that leave their slab to a sweep.
+const REFILLS_PER_SWEEP: u32 = 4;
 /// Slabs that a refill visits regardless of hints after a fork.
 const RESWEEP: usize = 8;
 /// Slabs that `reclaim` visits before it gives the lock up for a moment.
@@ -46,6 +48,15 @@ fn is_tidy(held: &Held, record: &Record, unit: u32, class: usize) -> bool {
         && record.identity() == Identity::new(class, held.index()).quiet()
         && held.current(class).load(Ordering::Relaxed) != unit
         && bitset::first_set(slab::words(&record.remote, blocks as usize)).is_none()
+}
+
+/// What a refill does that found blocks in another slab: looks around at every 4th time, since the lines of slabs that were not
+/// looked at lately cost it as much as those it needs.
+pub(super) fn after_refill(held: &Held) -> Result<(), Misuse> {
+    let turns = &held.heap().refill_turn;
+    let turn = turns.load(Ordering::Relaxed).wrapping_add(1);
+    turns.store(turn, Ordering::Relaxed);
+    if turn.is_multiple_of(REFILLS_PER_SWEEP) { look_around(held, 2) } else { Ok(()) }
 }
 
 /// Looks at the next `count` slabs of the heap behind its cursor.
