@@ -142,6 +142,8 @@ pub(crate) struct Heap {
     pub resweep: AtomicU32,
     /// Flushes so far, modulo 2^32: every 8th one sweeps.
     pub turn: AtomicU32,
+    /// `turn` when somebody from another heap last came by. Written without the lock.
+    pub visited: AtomicU32,
     /// Refills so far that left their slab for another, modulo 2^32: every 4th one sweeps.
     pub refill_turn: AtomicU32,
     /// Unit from which the next search for slabs of other heaps goes on.

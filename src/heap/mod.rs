@@ -383,15 +383,29 @@ fn look_elsewhere(home: u32, class: Class, turn: u32) {
     let behind = home + 1 + turn % others;
     let other = if behind > others { behind - others - 1 } else { behind };
     let owns_none = hint::owns_none(other);
-    if !owns_none && let Some(held) = lock::try_lock(heap(other)) {
+    // One or the other, so that no flush pays for both.
+    if turn.is_multiple_of(SWEEPS_PER_STEP) {
+        let elsewhere = turn.is_multiple_of(4 * SWEEPS_PER_STEP) && !owns_none;
+        walk::step(heap(if elsewhere { other } else { home }));
+    } else if !owns_none
+        && is_idle(heap(other))
+        && let Some(held) = lock::try_lock(heap(other))
+    {
         let outcome = sweep::look_around(&held, 4);
         let retired = held.release();
         settle(outcome, retired);
     }
-    if turn.is_multiple_of(SWEEPS_PER_STEP) {
-        let elsewhere = turn.is_multiple_of(4 * SWEEPS_PER_STEP) && !owns_none;
-        walk::step(heap(if elsewhere { other } else { home }));
+}
+
+/// Whether no thread has flushed into a heap since somebody asked last. One whose threads do sweeps it itself, and its slabs are in the
+/// caches of their processors.
+fn is_idle(heap: &Heap) -> bool {
+    let turn = heap.turn.load(Ordering::Relaxed);
+    let idle = heap.visited.load(Ordering::Relaxed) == turn;
+    if !idle {
+        heap.visited.store(turn, Ordering::Relaxed);
     }
+    idle
 }
 
 /// What is done once no lock is held: report misuse, purge if units came back.
