@@ -230,11 +230,11 @@ fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     // SAFETY: `unit_of` gives units below the bound.
     let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);
     if kind == KIND_SPAN || kind == KIND_NONE {
-        // The span's head says what is wrong with a pointer that is none.
-        spans::sizes(unit, pointer).map_err(wrong)?;
         if free_kept(unit, pointer) {
             return Ok(());
         }
+        // The span's head says what is wrong with a pointer that is none.
+        spans::sizes(unit, pointer).map_err(wrong)?;
         check::dies(block).map_err(wrong)?;
         return spans::free(unit, pointer).map_err(wrong);
     }

@@ -88,8 +88,8 @@ pub(crate) struct Thread {
     pub tls: Tls,
 }
 
-/// Most spans that a thread keeps beside the last one.
-pub(crate) const KEPT_SPANS: usize = 8;
+/// Most spans that a thread keeps beside the last one. Fewer in models, which look at each place in every order.
+pub(crate) const KEPT_SPANS: usize = if cfg!(loom) { 8 } else { 24 };
 
 /// Spans that a thread keeps for its next large blocks. Still claimed. Written by the thread, but for the
 /// places of spans, from which others take as `arena/kept.rs` tells.
