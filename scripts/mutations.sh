@@ -90,7 +90,7 @@ for name in "${names[@]}"; do
   elif run "${pair[@]}" >"$log" 2>&1; then
     echo "$name: SURVIVED $key (${why[$name]})"; bad=$((bad + 1))
   else
-    how=$(grep -aE "panicked at|^(bitmag|child): |SIG[A-Z]+" -A1 "$log" | grep -avE 'panicked at|^--|^note:|^stack backtrace' | head -1)
+    how=$(grep -aE "panicked at|^(bitmag|child): |SIG[A-Z]+" -A1 "$log" | grep -avE 'panicked at|^--|^note:|^stack backtrace' | head -1 || true)
     echo "$name: killed by $key ($((SECONDS - began)) s; ${how:-status not 0})"; killed=$((killed + 1))
   fi
   cp "${file[$name]}" "$copy/${file[$name]}"

@@ -229,7 +229,7 @@ pub(crate) struct Record {
     /// Class slab: its lowest free block, as far as is known, or `NO_ROW`: where the next refill looks for
     /// a row first (`heap/row.rs`), and no more than a guess. Lock holder only.
     pub row: AtomicU32,
-    /// Pages that were returned since the slab was last its class's current one, a bit each. Lock
+    /// Pages that were returned since the slab was last its class's current one, a bit each, and `REQUESTED`. Lock
     /// holder only, as the next.
     pub purged: AtomicU32,
     /// 1 + `used` when `heap/walk.rs` last looked, 0: not since the slab was current.
@@ -304,7 +304,16 @@ impl Identity {
     }
 }
 
+/// Set in `Record::purged`: pages were returned because somebody asked for it, not because there were too many.
+pub(crate) const REQUESTED: u32 = 1 << 31;
+
 impl Record {
+    /// Pages that were returned since the slab was last current.
+    #[inline(always)]
+    pub(crate) fn purged_pages(&self) -> usize {
+        (self.purged.load(Ordering::Relaxed) & !REQUESTED).count_ones() as usize
+    }
+
     /// The identity as of now.
     #[inline(always)]
     pub(crate) fn identity(&self) -> Identity {

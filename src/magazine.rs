@@ -31,6 +31,8 @@ const EASY_BYTES: usize = 2048;
 const DEMAND: u8 = 16;
 /// Frees of a class that the thread has allocated nothing of which go straight back.
 const EARLY_FREES: u8 = 4;
+/// Most bytes of blocks that a magazine begins with because the record's last thread had more.
+const INHERITED_BYTES: usize = 4096;
 /// Slow calls in one direction that double the depth of a sparse class.
 const SPARSE_DEMAND: u8 = 4;
 /// Bit of a depth byte: the last slow call was a flush.
@@ -163,15 +165,19 @@ impl Mag {
         depth
     }
 
-    /// How deep the magazine was when the record's last thread left, 0 if that had none; the count of slow calls goes on from
-    /// there, so that short threads which do the same one after the other get what they need.
+    /// How deep the magazine was when the record's last thread left, 0 if that had none, and at most `INHERITED_BYTES`; up to there
+    /// the count of slow calls goes on too, so that short threads which do the same one after the other get what they need.
     fn inherit(&self) -> usize {
         let class = self.class.index();
+        let most = INHERITED_BYTES / self.class.size();
         // SAFETY: the thread's own record; the class is within the arrays by the type.
         unsafe {
-            let demand = *(*self.thread).last_demand.get_unchecked(class);
-            (*self.thread).demand.get_unchecked(class).store(demand, Ordering::Relaxed);
-            depth_of(*(*self.thread).last_depths.get_unchecked(class))
+            let depth = depth_of(*(*self.thread).last_depths.get_unchecked(class)).min(most);
+            if 2 * depth <= most {
+                let demand = *(*self.thread).last_demand.get_unchecked(class);
+                (*self.thread).demand.get_unchecked(class).store(demand, Ordering::Relaxed);
+            }
+            depth
         }
     }
 

@@ -161,7 +161,7 @@ fn count_unit(stats: &mut Stats, unit: u32) {
         return;
     }
     stats.slabs += UNIT_BYTES;
-    let pages = record.purged.load(Ordering::Relaxed).count_ones() as usize;
+    let pages = record.purged_pages();
     stats.purged += pages * tables::page();
     if kind == KIND_RUN {
         stats.run_slabs += UNIT_BYTES;

@@ -70,6 +70,7 @@ pub(crate) fn tighten() {
     SHARE.store(0, Ordering::Relaxed);
     FLOOR.fetch_min(TIGHT_FLOOR, Ordering::Relaxed);
     FLOOR_LEFT.fetch_min(TIGHT_FLOOR, Ordering::Relaxed);
+    REGRETTED.store(0, Ordering::Relaxed);
 }
 
 /// Bytes that may stay free and resident beside `live` bytes in use, `floor_parts` of the floor.
@@ -201,10 +202,11 @@ fn remembered(live: usize) -> usize {
     (recent - live).min(most)
 }
 
-/// Whether there was a peak that may be remembered.
+/// Whether there is a peak, or anything given back too soon, that may be remembered.
 #[inline(always)]
 pub(crate) fn remembers() -> bool {
-    RECENT.load(Ordering::Relaxed) | RETURNED.load(Ordering::Relaxed) != 0
+    let sums = [&RECENT, &RETURNED, &REGRETTED];
+    sums.into_iter().fold(0, |all, sum| all | sum.load(Ordering::Relaxed)) != 0
 }
 
 /// Says that so many bytes were replaced: allocated where others had been freed.

@@ -9,7 +9,7 @@ use super::pages::{MOST_RUNS, Taken, tidy_and_take};
 use super::{hint, settle, slab, sweep};
 use crate::arena::purge::Purged;
 use crate::arena::tables;
-use crate::layout::NO_UNIT;
+use crate::layout::{NO_UNIT, REQUESTED};
 use crate::misuse::Misuse;
 use crate::sync::Ordering;
 
@@ -90,7 +90,10 @@ fn look(
                 current.store(NO_UNIT, Ordering::Relaxed);
                 record.purged.store(0, Ordering::Relaxed);
             }
-            tidy_and_take(held, record, unit, taken)?;
+            if tidy_and_take(held, record, unit, taken)? != 0 {
+                let purged = record.purged.load(Ordering::Relaxed);
+                record.purged.store(purged | REQUESTED, Ordering::Relaxed);
+            }
             if taken.is_full() {
                 cleared.next = Some(unit); // there may be more of it
                 break;

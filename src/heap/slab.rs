@@ -16,8 +16,8 @@ use super::{Batch, run, sweep};
 use crate::arena::{purge, tables, units, window};
 use crate::bitset;
 use crate::layout::{
-    FITTING, Heap, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, ROOMY, RUN, Record, UNIT_BYTES,
-    UNKNOWN,
+    FITTING, Heap, Identity, KIND_NONE, KIND_SLAB, NO_ROW, NO_UNIT, REQUESTED, ROOMY, RUN, Record,
+    UNIT_BYTES, UNKNOWN,
 };
 use crate::misuse::{Fault, Misuse};
 use crate::size_class::{Class, SMALL_CLASSES};
@@ -88,7 +88,9 @@ pub(super) fn make_current(held: &Held, unit: u32, class: usize) {
     current.store(unit, Ordering::Relaxed);
     let purged = record.purged.load(Ordering::Relaxed);
     if purged != 0 {
-        purge::regret(purged.count_ones() as usize * tables::page());
+        if purged & REQUESTED == 0 {
+            purge::regret(purged.count_ones() as usize * tables::page());
+        }
         record.purged.store(0, Ordering::Relaxed);
     }
     record.row.store(NO_ROW, Ordering::Relaxed);

@@ -197,7 +197,7 @@ fn walk(held: &Held, slabs: usize, taken: &mut Taken) -> Result<(), Misuse> {
         if 2 * used > UNIT_BYTES || held.current(class).load(Ordering::Relaxed) == unit {
             continue;
         }
-        let gone = record.purged.load(Ordering::Relaxed).count_ones() as usize * tables::page();
+        let gone = record.purged_pages() * tables::page();
         let idle = (UNIT_BYTES - used).saturating_sub(gone);
         state.idle.store(state.idle.load(Ordering::Relaxed) + idle, Ordering::Relaxed);
         let seen = 1 + record.used.load(Ordering::Relaxed);
