@@ -52,7 +52,6 @@ fn check(result: usize) -> Result<usize, Errno> {
 }
 
 /// Maps `len` bytes wherever the kernel likes.
-#[inline(never)]
 pub(crate) fn map(len: usize, access: Access) -> Result<*mut u8, Errno> {
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     check(map_call(0, len, access.bits(), flags)).map(|address| address as *mut u8)
