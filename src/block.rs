@@ -216,12 +216,20 @@ pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
     free_otherwise(block)
 }
 
+/// The unit that a pointer lies in. None for a mapping of its own, which may lie where the window passed over what was in its way.
+fn unit_of(pointer: usize) -> Option<u32> {
+    let unit = window::unit_of(pointer)?;
+    // SAFETY: `unit_of` gives units below the bound.
+    let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);
+    (kind != KIND_NONE || direct::sizes(pointer as *const u8).is_none()).then_some(unit)
+}
+
 /// `free` of what is no slab block, or must not go into a magazine.
 #[inline(never)]
 fn free_otherwise(block: *mut u8) -> Result<(), Misuse> {
     let pointer = block as usize;
     let wrong = |fault| Misuse { fault, pointer };
-    let Some(unit) = window::unit_of(pointer) else {
+    let Some(unit) = unit_of(pointer) else {
         if check::is_on() && direct::sizes(block).is_some() {
             check::dying(block);
         }
@@ -284,7 +292,7 @@ pub(crate) fn free_sized(block: *mut u8, size: usize, align: usize) -> Result<()
 /// Usable and asked-for bytes of a large block; a small block's pointer has the wrong size.
 #[inline(never)]
 fn large_sizes(pointer: usize) -> Result<(usize, usize), Fault> {
-    match window::unit_of(pointer) {
+    match unit_of(pointer) {
         Some(unit) => {
             // SAFETY: `unit_of` gives units below the bound.
             let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);
@@ -370,7 +378,7 @@ pub(crate) fn resize_in_place(
     if class.is_some() || size > isize::MAX as usize {
         return Ok(None);
     }
-    match window::unit_of(pointer) {
+    match unit_of(pointer) {
         Some(unit) => {
             let done =
                 spans::resize(unit, pointer, size).map_err(|fault| Misuse { fault, pointer })?;

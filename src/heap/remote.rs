@@ -71,15 +71,24 @@ pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
             }
             Ok(Place { unit, record, class: run::class_of_byte(byte), index })
         }
-        KIND_NONE => Err(if !units::is_free(unit) {
-            Fault::Inside
-        } else if units::is_dirty(unit as usize) {
-            Fault::DoubleFree
-        } else {
-            Fault::Foreign
-        }),
+        KIND_NONE => Err(fault_outside_slabs(unit, pointer)),
         _ if offset == 0 => Err(Fault::WrongSize),
         _ => Err(Fault::Inside),
+    }
+}
+
+/// What is wrong with a pointer into a unit that is neither slab nor span.
+#[cold]
+#[inline(never)]
+fn fault_outside_slabs(unit: u32, pointer: usize) -> Fault {
+    if direct::sizes(pointer as *const u8).is_some() {
+        Fault::WrongSize // a mapping of its own, which the window passed over
+    } else if !units::is_free(unit) {
+        Fault::Inside
+    } else if units::is_dirty(unit as usize) {
+        Fault::DoubleFree
+    } else {
+        Fault::Foreign
     }
 }
 
