@@ -217,7 +217,7 @@ pub(crate) fn free(block: *mut u8) -> Result<(), Misuse> {
 }
 
 /// The unit that a pointer lies in. None for a mapping of its own, which may lie where the window passed over what was in its way.
-fn unit_of(pointer: usize) -> Option<u32> {
+pub(crate) fn unit_of(pointer: usize) -> Option<u32> {
     let unit = window::unit_of(pointer)?;
     // SAFETY: `unit_of` gives units below the bound.
     let kind = unsafe { tables::entry(unit) }.kind.load(Ordering::Acquire);

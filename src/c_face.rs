@@ -186,7 +186,7 @@ unsafe fn reallocate_closed(block: *mut u8, new_size: usize) -> Result<*mut u8, 
     };
     // A mapping of its own would be moved in one step, with nothing between the old place's end and
     // the new one's begin where the call could be recorded: it is copied.
-    let stays = if large && window::unit_of(block as usize).is_none() {
+    let stays = if large && block::unit_of(block as usize).is_none() {
         Class::of(new_size).is_none() && direct::resize_within(block, new_size)
     } else {
         match block::resize_in_place(block, new_size, MIN_ALIGN, large, usable) {

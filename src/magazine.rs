@@ -5,7 +5,7 @@
 //! While a slow call works on a magazine its top stands on the dummy, so that a signal handler
 //! misses every hit of that class instead of seeing half a change.
 //!
-//! Depth follows demand and bytes: 4 blocks at first, doubled at each refill and flush up to 2 KiB of
+//! Depth follows demand and bytes: 4 blocks at first, or what the record's last thread had, up to 4 KiB; doubled at each refill and flush up to 2 KiB of
 //! blocks, from there on at every 16th, at most 31 and at most 16 KiB of small or 256 KiB of medium blocks. A class
 //! that holds several slabs more than half of which is free gets 4 (2 of a medium one) where it takes
 //! and gives by turns, so that its blocks go back to their slabs and come from the lowest ones. A class at its most costs its slow

@@ -4,7 +4,7 @@
 //! allocating. What is found when is tabled in ARCHITECTURE.md and in `tests/misuse.rs`.
 
 use crate::os;
-use crate::rolled::times;
+use crate::rolled::opaque;
 
 /// What is wrong with a pointer that was passed to a free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +52,7 @@ fn hexadecimal(mut value: usize, buffer: &mut [u8; 18]) -> &[u8] {
     };
     loop {
         put(b"0123456789abcdef"[value & 15]);
-        value = times(value >> 4);
+        value = opaque(value >> 4);
         if value == 0 {
             break;
         }

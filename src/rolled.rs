@@ -9,6 +9,6 @@ pub(crate) fn rolled<T>(elements: &[T]) -> &[T] {
 
 /// The number, hidden from the compiler.
 #[inline(always)]
-pub(crate) fn times(number: usize) -> usize {
+pub(crate) fn opaque(number: usize) -> usize {
     core::hint::black_box(number)
 }

@@ -13,7 +13,7 @@ use crate::hit;
 use crate::layout::{MAX_DEPTH, Thread, Tls, Top};
 use crate::magazine;
 use crate::os::{self, Access};
-use crate::rolled::{rolled, times};
+use crate::rolled::opaque;
 use crate::size_class::{CLASSES, Class, MEDIUM_CLASSES};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use core::ffi::c_void;
@@ -131,13 +131,13 @@ pub(crate) fn take_record() -> *mut Thread {
     }
     // SAFETY: popped or made: this thread is its only holder.
     unsafe {
-        for class in 0..times(MEDIUM_CLASSES + 1) {
+        for class in 0..opaque(MEDIUM_CLASSES + 1) {
             (&raw mut (*record).medium_tops).cast::<Top>().add(class).write(hit::dummy_top());
         }
         (*record).last_depths = (&raw const (*record).depths).cast::<[u8; CLASSES + 3]>().read();
         (*record).last_demand = (&raw const (*record).demand).cast::<[u8; CLASSES + 3]>().read();
-        for four in rolled(&(*record).depths).as_chunks::<4>().0 {
-            four.iter().for_each(|depth| depth.store(0, Ordering::Relaxed));
+        for depth in &(*record).depths {
+            depth.store(0, Ordering::Relaxed);
         }
         (&raw mut (*record).demand).write_bytes(0, 1); // nobody else reads them
         kept::begin(&*record);
@@ -296,7 +296,7 @@ pub(crate) fn after_fork(own: *const Thread) {
     }
 }
 
-const _: () = assert!(MAX_DEPTH <= u8::MAX as usize && (CLASSES + 3).is_multiple_of(4));
+const _: () = assert!(MAX_DEPTH <= u8::MAX as usize);
 
 #[cfg(all(test, loom))]
 pub(crate) mod models;

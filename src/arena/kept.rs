@@ -28,7 +28,7 @@ use crate::hit;
 use crate::layout::{KEPT_SPANS, KIND_SPAN, KeptSpans, Record, Thread, UNIT_BYTES, UNIT_SHIFT};
 use crate::misuse::{Fault, Misuse, report};
 use crate::os;
-use crate::rolled::{rolled, times};
+use crate::rolled::{opaque, rolled};
 use crate::sync::{AtomicUsize, Ordering, compiler_fence};
 use crate::thread;
 use core::ptr;
@@ -345,7 +345,7 @@ fn make_room(kept: &KeptSpans, next: usize, more: u32) -> bool {
         .map(|place| units_at(place.load(Ordering::Relaxed)))
         .sum::<u32>();
     let mut any = false;
-    for ahead in 0..times(KEPT_SPANS) {
+    for ahead in 0..opaque(KEPT_SPANS) {
         if ahead != 0 && units + more <= KEPT_UNITS {
             break;
         }

@@ -205,8 +205,8 @@ fn remembered(live: usize) -> usize {
 /// Whether there is a peak, or anything given back too soon, that may be remembered.
 #[inline(always)]
 pub(crate) fn remembers() -> bool {
-    let sums = [&RECENT, &RETURNED, &REGRETTED];
-    sums.into_iter().fold(0, |all, sum| all | sum.load(Ordering::Relaxed)) != 0
+    let given_back = RETURNED.load(Ordering::Relaxed) | REGRETTED.load(Ordering::Relaxed);
+    RECENT.load(Ordering::Relaxed) | given_back != 0
 }
 
 /// Says that so many bytes were replaced: allocated where others had been freed.

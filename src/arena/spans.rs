@@ -175,13 +175,20 @@ fn head(unit: u32, block: usize) -> Result<&'static crate::layout::Record, Fault
         }
         return Ok(record);
     }
-    Err(if !units::is_free(unit) {
+    Err(fault_outside(unit))
+}
+
+/// What is wrong with a pointer into a unit in which neither slab nor span begins.
+#[cold]
+#[inline(never)]
+pub(crate) fn fault_outside(unit: u32) -> Fault {
+    if !units::is_free(unit) {
         Fault::Inside
     } else if units::is_dirty(unit as usize) {
         Fault::DoubleFree // free memory that was in use once
     } else {
         Fault::Foreign
-    })
+    }
 }
 
 /// Ends the span that starts at `block`, which lies in `unit`; its units, still claimed.

@@ -369,8 +369,8 @@ pub(crate) unsafe fn flush(home: &mut u32, class: Class, blocks: *const *mut u8,
     finish_flush(held, outcome, *home, class, count);
 }
 
-/// Sweeps a little in some other heap, whose threads may be idle or gone, if its lock is free; and now
-/// and then looks for pages to return, three times of four in the thread's own heap.
+/// By turns sweeps a little in some other heap, if its threads are idle or gone and its lock is free, and looks for pages to
+/// return, three times of four in the thread's own heap.
 #[cold]
 #[inline(never)]
 fn look_elsewhere(home: u32, class: Class, turn: u32) {

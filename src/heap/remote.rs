@@ -10,7 +10,7 @@
 use super::hint;
 use super::lock::Held;
 use super::{run, slab};
-use crate::arena::{direct, tables, units, window};
+use crate::arena::{direct, spans, tables, window};
 use crate::bitset::Located;
 use crate::layout::{GRANULE_SHIFT, KIND_NONE, KIND_RUN, KIND_SLAB, RUN, Record, UNIT_BYTES};
 use crate::misuse::{Fault, Misuse};
@@ -83,12 +83,8 @@ pub(crate) fn locate(pointer: usize) -> Result<Place, Fault> {
 fn fault_outside_slabs(unit: u32, pointer: usize) -> Fault {
     if direct::sizes(pointer as *const u8).is_some() {
         Fault::WrongSize // a mapping of its own, which the window passed over
-    } else if !units::is_free(unit) {
-        Fault::Inside
-    } else if units::is_dirty(unit as usize) {
-        Fault::DoubleFree
     } else {
-        Fault::Foreign
+        spans::fault_outside(unit)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::arena::{purge, tables};
 use crate::layout::{GRANULE_SHIFT, Heap, Pages, RUN, Record, UNIT_BYTES};
 use crate::misuse::Misuse;
 use crate::os::advise::takes_vectors;
+use crate::rolled::opaque;
 use crate::size_class::{CLASSES, Class};
 use crate::sync::Ordering;
 
@@ -222,7 +223,7 @@ pub(super) fn step(heap: &'static Heap) {
     }
     let Some(held) = try_lock(heap) else { return };
     let runs = if takes_vectors() { RUNS_PER_STEP } else { RUNS_ONE_BY_ONE };
-    let mut taken = Taken::new(core::hint::black_box(runs)); // or the compiler makes the walk twice
+    let mut taken = Taken::new(opaque(runs)); // or the compiler makes the walk twice
     let urgent = heap.pages.pause.load(Ordering::Relaxed) <= PAUSE_MOST;
     let slabs = if urgent { 2 * SLABS_PER_STEP } else { SLABS_PER_STEP };
     let outcome = walk(&held, slabs, &mut taken);
