@@ -327,13 +327,29 @@ impl Record {
     }
 }
 
-/// The two bytes that the hit path may read about a unit.
+/// What the hit path may read about a unit: 8 bytes on x86_64, 2 elsewhere.
 #[repr(C)]
 pub(crate) struct MapEntry {
+    /// Offset of the top of `class` from the thread pointer, the same in all threads, from before the unit is
+    /// below the window's bound: a free needs neither the class nor where thread-local storage lies.
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    pub slot: AtomicU32,
     /// Class of a class slab, 0 for everything else. Assembly reads it.
     pub class: AtomicU8,
     /// One of the `KIND_` constants.
     pub kind: AtomicU8,
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    _pad: [u8; 2],
+}
+
+impl MapEntry {
+    /// Changes the class. By whoever has the unit.
+    #[inline(always)]
+    pub(crate) fn set_class(&self, class: usize) {
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+        self.slot.store(crate::hit::slot_of(class), Ordering::Relaxed);
+        self.class.store(class as u8, Ordering::Release);
+    }
 }
 
 /// Free, not handed out, or the inside of a span.
@@ -378,7 +394,6 @@ pub(crate) struct Window {
 
 const _: () = {
     assert!(size_of::<Record>() == 1088 && (size_of::<Record>() / 64) % 2 == 1);
-    assert!(size_of::<MapEntry>() == 2);
     assert!(size_of::<Row>() == 64);
     assert!(size_of::<Magazine>() == MAGAZINE_BYTES);
     assert!(offset_of!(Thread, magazines) % MAGAZINE_BYTES == 0);
@@ -394,5 +409,10 @@ const _: () = {
         assert!(offset_of!(Window, map) == 16);
         assert!(offset_of!(Window, granules) == 24);
         assert!(size_of::<Window>() <= 64);
+    }
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    {
+        assert!(size_of::<MapEntry>() == 8);
+        assert!(offset_of!(MapEntry, slot) == 0 && offset_of!(MapEntry, class) == 4);
     }
 };

@@ -6,7 +6,8 @@
 # cold:     2 (run slabs) where the map has class 0 or the magazine is full; 3 (slow) outside the
 #           window (NULL too) and where no medium block starts. The slow path gets rdi as it came.
 #
-#   unit = (p - base) >> 16, beyond the window -> slow; class = map[unit].class; push as free_sized
+#   unit = (p - base) >> 16, beyond the window -> slow; slot = map[unit].slot, the offset of the class's top;
+#   push as free_sized
 
     mov     rdx, rdi
     sub     rdx, qword ptr [rip + {window}]         # base; below it the difference is huge
@@ -14,13 +15,12 @@
     cmp     rdx, qword ptr [rip + {window} + 8]     # units
     jae     3f
     mov     rcx, qword ptr [rip + {window} + 16]    # map
-    movzx   edx, byte ptr [rcx + rdx*2] # class of a class slab, else 0: top 0 is always "full"
-    mov     rcx, qword ptr [rip + {tls}@GOTTPOFF]
-    mov     rax, qword ptr fs:[rcx + rdx*8]
+    movsxd  rcx, dword ptr [rcx + rdx*8]            # of no class slab: that of class 0, always "full"
+    mov     rax, qword ptr fs:[rcx]
     add     al, 8
     jb      2f
     mov     qword ptr [rax], rdi        # slot before top, as in free_sized.s
-    mov     qword ptr fs:[rcx + rdx*8], rax
+    mov     qword ptr fs:[rcx], rax
     ret
 2:                                      # a block of a run slab has its class at its first granule
     mov     rdx, rdi

@@ -9,7 +9,7 @@ use crate::layout::{
     CHUNK_UNITS, CHUNK_WORDS, FITS, GRANULES, GROUP_CHUNKS, HINTS, MapEntry, Record, Row,
 };
 use crate::os::{self, Access};
-use crate::rolled::rolled;
+use crate::rolled::{opaque, rolled};
 use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// One of the tables.
@@ -187,6 +187,15 @@ pub(crate) unsafe fn record(unit: u32) -> &'static Record {
 pub(crate) unsafe fn entry(unit: u32) -> &'static MapEntry {
     // SAFETY: as in `record`; window().map is the same address.
     unsafe { &*(window().map.load(Ordering::Relaxed) as *const MapEntry).add(unit as usize) }
+}
+
+/// Describes units that are about to be below the window's bound as those of no class. Their map is mapped.
+#[inline(never)]
+pub(crate) fn begin(first: usize, count: usize) {
+    for unit in first..first + opaque(count) {
+        // SAFETY: the caller's units, and it is the grower.
+        unsafe { entry(unit as u32) }.set_class(0);
+    }
 }
 
 /// The class byte of a granule of a unit.

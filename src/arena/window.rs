@@ -181,6 +181,7 @@ fn commit_exactly(committed: usize, step: usize) -> bool {
     }
     policy::committed(start, step << UNIT_SHIFT);
     policy::look_at_limit();
+    tables::begin(committed, step);
     // The bound first: whoever claims a unit finds it inside the window.
     window.units.store(committed + step, Ordering::Release);
     super::units::publish(committed, step);
@@ -198,6 +199,7 @@ fn pass_over(need: usize) -> bool {
         let start = reserved + hole;
         match reserve_step(start, need.max(RESERVE_STEP.0).min(limit - start)) {
             Reserved::Done => {
+                tables::begin(reserved, start - reserved);
                 window.units.store(start, Ordering::Release);
                 return commit_exactly(start, need);
             }

@@ -59,7 +59,7 @@ pub(super) fn carve(held: &Held, unit: u32, class: Class) {
     record.set_identity(Identity::new(class.index(), held.index()));
     hint::set_owned(unit, held.index(), true);
     entry.kind.store(KIND_SLAB, Ordering::Relaxed);
-    entry.class.store(class.index() as u8, Ordering::Release);
+    entry.set_class(class.index());
     make_current(held, unit, class.index());
 }
 
@@ -374,7 +374,7 @@ pub(super) fn retire(held: &Held, record: &Record, unit: u32, class: usize) -> R
     record.set_identity(Identity::NONE);
     // SAFETY: the slab's unit is below the bound.
     let entry = unsafe { tables::entry(unit) };
-    entry.class.store(0, Ordering::Relaxed);
+    entry.set_class(0);
     entry.kind.store(KIND_NONE, Ordering::Relaxed);
     units::release(unit, 1);
     held.note_retired();

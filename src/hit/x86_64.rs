@@ -53,6 +53,22 @@ pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
     true
 }
 
+/// Offset of a small class's top, or of the dummy's of class 0, from the thread pointer.
+#[inline(always)]
+pub(crate) fn slot_of(class: usize) -> u32 {
+    let offset: usize;
+    // SAFETY: loads a link-time constant.
+    unsafe {
+        asm!(
+            "mov {offset}, qword ptr [rip + {tls}@GOTTPOFF]",
+            offset = out(reg) offset,
+            tls = sym TLS,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    (offset + 8 * class) as u32
+}
+
 /// This thread's block.
 #[inline(always)]
 pub(crate) fn tls() -> *mut Tls {
