@@ -8,11 +8,6 @@
 //! Only for classes whose magazines get as deep as there are slots, and once they are: so the number of
 //! blocks is a constant here. Everything else about the magazine is as `magazine.rs` tells.
 
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(unused_imports, reason = "the short free is x86_64's")
-)]
-use crate::arena::{tables, window};
 use crate::heap;
 use crate::hit;
 use crate::layout::{MAX_DEPTH, SLOTS, Thread, Tls, Top};
@@ -183,28 +178,10 @@ unsafe fn refill<const COUNT: usize, const REST: usize>(
     ptr::null_mut()
 }
 
-/// Frees a block of a class slab; whether it was done.
+/// Frees a block of a class slab of `class`, 1 or above; whether it was done.
 #[inline(always)]
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))] // where an entry without a size falls into it
-pub(crate) fn free(block: *mut u8) -> bool {
-    window::unit_of(block as usize)
-        .and_then(class_of)
-        .is_some_and(|class| flush(usize::from(class), block))
-}
-
-/// The class of a unit, below the window's bound, if it is a slab of one that has deep magazines.
-#[inline(always)]
-pub(crate) fn class_of(unit: u32) -> Option<u8> {
-    // SAFETY: the caller's unit.
-    let class = unsafe { tables::entry(unit) }.class.load(Ordering::Relaxed);
-    // Class 0 becomes the largest number.
-    (usize::from(class).wrapping_sub(1) < DEEP_CLASSES).then_some(class)
-}
-
-/// Frees a block of a class slab of `class`, which `class_of` gave; whether it was done.
-#[inline(always)]
-pub(crate) fn free_of(class: u8, block: *mut u8) -> bool {
-    flush(usize::from(class), block)
+pub(crate) fn free_of(class: usize, block: *mut u8) -> bool {
+    class <= DEEP_CLASSES && flush(class, block)
 }
 
 /// Frees a block, not NULL, that was asked for with `size` bytes; whether it was done.

@@ -297,12 +297,6 @@ pub fn unit_of(block: *const u8) -> Option<u32> {
     window::unit_of(block as usize)
 }
 
-/// The class of a unit, which `unit_of` gave, whose blocks may go the short way of `release_quickly`.
-#[inline(always)]
-pub fn quick_class_of(unit: u32) -> Option<u8> {
-    burst::class_of(unit)
-}
-
 /// The short way of a large block after a miss of `free`: whether it was done. Sets no errno.
 ///
 /// # Safety
@@ -324,9 +318,9 @@ pub unsafe fn release_sized_last(block: *mut u8, size: usize) -> bool {
 /// The short way of a block of a class slab after a miss of `free`: whether it was done. Sets no errno.
 ///
 /// # Safety
-/// `block` is owned by the caller, if it is one; `quick_class_of` gave its class.
+/// `block` is owned by the caller, if it is one; `class` is what the map says of its unit.
 #[inline(always)]
-pub unsafe fn release_quickly(block: *mut u8, class: u8) -> bool {
+pub unsafe fn release_quickly(block: *mut u8, class: usize) -> bool {
     burst::free_of(class, block)
 }
 

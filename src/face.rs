@@ -244,7 +244,18 @@ pub(crate) unsafe fn free_large(block: *mut u8, size: usize, align: usize) {
 /// `block` is NULL or a block of the caller's.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 pub(crate) unsafe extern "C" fn free_cold(block: *mut u8) {
-    if !block.is_null() && !burst::free(block) {
+    if !block.is_null() {
+        done(block::free(block));
+    }
+}
+
+/// Where an unsized free of a block in a class slab goes that finds the magazine full.
+///
+/// # Safety
+/// `block` is a block of the caller's, if it is one; `class` is its slab's.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub(crate) unsafe extern "C" fn free_full(block: *mut u8, class: usize) {
+    if !burst::free_of(class, block) {
         done(block::free(block));
     }
 }

@@ -330,16 +330,16 @@ impl Record {
 /// What the hit path may read about a unit: 8 bytes on x86_64, 2 elsewhere.
 #[repr(C)]
 pub(crate) struct MapEntry {
-    /// Offset of the top of `class` from the thread pointer, the same in all threads, from before the unit is
-    /// below the window's bound: a free needs neither the class nor where thread-local storage lies.
-    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-    pub slot: AtomicU32,
     /// Class of a class slab, 0 for everything else. Assembly reads it.
     pub class: AtomicU8,
     /// One of the `KIND_` constants.
     pub kind: AtomicU8,
     #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
     _pad: [u8; 2],
+    /// Offset of the top of `class` from the thread pointer, the same in all threads, from before the unit is
+    /// below the window's bound: a free needs neither the class nor where thread-local storage lies.
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    pub slot: AtomicU32,
 }
 
 impl MapEntry {
@@ -413,6 +413,6 @@ const _: () = {
     #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
     {
         assert!(size_of::<MapEntry>() == 8);
-        assert!(offset_of!(MapEntry, slot) == 0 && offset_of!(MapEntry, class) == 4);
+        assert!(offset_of!(MapEntry, class) == 0 && offset_of!(MapEntry, slot) == 4);
     }
 };

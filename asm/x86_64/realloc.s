@@ -23,7 +23,7 @@
     cmp     rdx, qword ptr [rip + {window} + 8]
     jae     3f
     mov     rcx, qword ptr [rip + {window} + 16]
-    movzx   edx, byte ptr [rcx + rdx*8 + 4]
+    movzx   edx, byte ptr [rcx + rdx*8]
     lea     rcx, [rip + 21f]
     mov     ecx, dword ptr [rcx + rdx*4]            # reciprocal; 0 for class 0, which then misses
     movzx   eax, di                     # offset: units lie at multiples of 64 KiB

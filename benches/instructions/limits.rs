@@ -58,7 +58,7 @@ const LONG: [usize; 2] = [100_000, 200_000];
 /// All rows.
 pub static ROWS: [Row; 23] = [
     closed("malloc_hit", "malloc of 64 B, hit", 11.0, [2, 10], 1, [[59, 195], [59, 195]]),
-    closed("free_hit", "free, hit", 14.0, [2, 10], 1, [[62, 214], [62, 214]]),
+    closed("free_hit", "free, hit", 13.0, [2, 10], 1, [[60, 204], [60, 204]]),
     closed("free_sized_hit", "sized free, hit", 11.0, [2, 10], 1, [[59, 195], [59, 195]]),
     Row {
         bound: [15.0, 10.0],
@@ -98,27 +98,27 @@ pub static ROWS: [Row; 23] = [
         26.0,
         PAIRS,
         2,
-        [[35_020, 70_020], [35_020, 70_020]],
+        [[34_020, 68_020], [34_020, 68_020]],
     )),
     // A few instructions for each heap that it looks at, four to a processor.
     closed("first_malloc", "first malloc of a thread", 0.0, [0, 1], 1, [[19, 1974], [19, 1974]]),
     // Counted by benches/thread_exit.rs: the thread holds the block that it allocated, and one magazine.
     closed("thread_exit", "exit of a thread", 0.0, [0, 1], 0, [[1_473, 1_473], [1_473, 1_473]]),
-    open(closed(
+    closed(
         "thousand",
         "1,000 mallocs of 64 B, then 1,000 frees, per pair",
         36.0,
         [10_000, 20_000],
         2,
-        [[484_234, 968_437], [484_234, 968_437]],
-    )),
+        [[467_092, 934_151], [467_092, 934_151]],
+    ),
     open(closed(
         "shuffled",
         "100,000 mallocs of 64 B, then frees shuffled, per pair",
         44.0,
         LONG,
         2,
-        [[6_421_814, 12_837_245], [6_421_814, 12_837_245]],
+        [[6_257_301, 12_508_219], [6_257_301, 12_508_219]],
     )),
     closed(
         "mixed",
@@ -126,7 +126,7 @@ pub static ROWS: [Row; 23] = [
         45.0,
         LONG,
         2,
-        [[4_976_250, 9_983_254], [4_976_250, 9_983_254]],
+        [[4_867_265, 9_765_163], [4_867_265, 9_765_163]],
     ),
     open(closed(
         "remote_free",
@@ -144,14 +144,14 @@ pub static ROWS: [Row; 23] = [
         1,
         [[1_150_000, 2_299_000], [1_150_000, 2_299_000]],
     )),
-    closed("calloc", "calloc(1, 64) + free", 36.0, PAIRS, 2, [[42_020, 84_020], [42_020, 84_020]]),
+    closed("calloc", "calloc(1, 64) + free", 36.0, PAIRS, 2, [[41_020, 82_020], [41_020, 82_020]]),
     closed(
         "realloc",
         "malloc + realloc 64 -> 128 + free",
         70.0,
         PAIRS,
         3,
-        [[79_026, 158_026], [79_026, 158_026]],
+        [[78_026, 156_026], [78_026, 156_026]],
     ),
     open(closed(
         "vec_growth",

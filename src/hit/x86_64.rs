@@ -5,7 +5,7 @@
 
 use super::symbols::{TLS, WINDOW};
 use crate::config::Config;
-use crate::face::{alloc_cold, free_cold, free_sized_cold};
+use crate::face::{alloc_cold, free_cold, free_full, free_sized_cold};
 use crate::layout::Tls;
 use core::arch::{asm, global_asm};
 
@@ -20,7 +20,7 @@ unsafe extern "C" {
 }
 
 macro_rules! entry {
-    ($entry:ident, $file:literal, $slow:ident $(, $name:ident = $symbol:ident)*) => {
+    ($entry:ident, $file:literal, $slow:ident, $($name:ident = $symbol:ident),*) => {
         global_asm!(
             ".pushsection .text.bitmag,\"ax\",@progbits",
             ".globl {entry}",
@@ -33,14 +33,14 @@ macro_rules! entry {
             ".cfi_endproc",
             ".size {entry}, . - {entry}",
             ".popsection",
-            entry = sym $entry, slow = sym $slow, tls = sym TLS $(, $name = sym $symbol)*
+            entry = sym $entry, slow = sym $slow, $($name = sym $symbol),*
         );
     };
 }
 
-entry!(alloc, "alloc.s", alloc_cold);
-entry!(free_sized, "free_sized.s", free_sized_cold);
-entry!(free, "free.s", free_cold, window = WINDOW);
+entry!(alloc, "alloc.s", alloc_cold, tls = TLS);
+entry!(free_sized, "free_sized.s", free_sized_cold, tls = TLS);
+entry!(free, "free.s", free_cold, window = WINDOW, full = free_full);
 
 /// Frees a block of unknown size that is ours; always done, by the entry or its cold function.
 ///

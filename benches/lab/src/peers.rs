@@ -170,6 +170,11 @@ impl Peer {
         self.adapter > 0.0 && function == "bitmag_lab_peer::allocator::chosen::free_sized"
     }
 
+    /// The peer whose instructions are counted for this one: itself, where valgrind can run it.
+    pub fn counted(&'static self) -> &'static Peer {
+        if self.feature == "snmalloc" { &PEERS[4] } else { self }
+    }
+
     /// Builds its program. An error is the reason why there is none.
     pub fn build(&self, root: &Path, target: &Path) -> Result<PathBuf> {
         let folder = target.join("lab").join(self.folder());

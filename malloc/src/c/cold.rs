@@ -42,21 +42,18 @@ pub unsafe extern "C" fn free_cold(ptr: *mut c_void) {
     // SAFETY: the caller's promise, here and below.
     unsafe {
         let Some(unit) = c_face::unit_of(ptr.cast()) else { return free_slowly(ptr) };
-        if let Some(class) = c_face::quick_class_of(unit) {
-            return free_burst(ptr, class);
-        }
         if !c_face::release_last(ptr.cast(), unit) {
             free_slowly(ptr);
         }
     }
 }
 
-/// The short way of a block in a class slab, apart as `malloc_burst` is.
+/// `free` of a block in a class slab, where the magazine is full.
 ///
 /// # Safety
 /// As for `free_cold`; the class is what the map says.
-#[inline(never)]
-unsafe extern "C" fn free_burst(ptr: *mut c_void, class: u8) {
+#[cold]
+pub unsafe extern "C" fn free_full(ptr: *mut c_void, class: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         if !c_face::release_quickly(ptr.cast(), class) {

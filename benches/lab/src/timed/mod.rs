@@ -86,6 +86,8 @@ struct Work {
 struct Ready {
     peer: &'static Peer,
     program: PathBuf,
+    /// The program whose instructions are counted, in a full run.
+    counted: PathBuf,
     wiring: wiring::Wiring,
 }
 
@@ -99,7 +101,9 @@ pub fn run(root: &Path, target: &Path, plan: &Plan, file: &Path) -> Result<Run> 
         Run { format: 1, command: plan.command.into(), date: machine::date(), ..Run::default() };
     run.machine = machine::this();
     let chosen: Vec<_> = peers::timed().into_iter().filter(chosen).collect();
-    let built = peers::in_parallel(&chosen, |peer| build(peer, root, target, &library))?;
+    let built = peers::in_parallel(&chosen, |peer| {
+        build(peer, root, target, &library, plan.command == "full")
+    })?;
     for (peer, built) in chosen.into_iter().zip(built) {
         let (name, version) = (peer.name.to_string(), peer.version());
         let mut allocator = Allocator { name, version, ..Allocator::default() };
@@ -132,6 +136,7 @@ fn build(
     root: &Path,
     target: &Path,
     library: &Path,
+    full: bool,
 ) -> Result<(Ready, String)> {
     let program = peer.build(root, target)?.canonicalize()?;
     let mut wiring = wiring::Wiring::default();
@@ -141,7 +146,13 @@ fn build(
     }
     let first = process::ask(&program, library, &["work", "lifo", "1"])?;
     let proof = wiring.check(peer, &first)?;
-    Ok((Ready { peer, program, wiring }, proof))
+    let mut counted = program.clone();
+    if full && !std::ptr::eq(peer.counted(), peer) {
+        counted = peer.counted().build(root, target)?.canonicalize()?;
+        let first = process::ask(&counted, library, &["work", "lifo", "1"])?;
+        wiring.check(peer.counted(), &first)?;
+    }
+    Ok((Ready { peer, program, counted, wiring }, proof))
 }
 
 /// Every workload: the programs have them all, whatever the allocator.

@@ -256,9 +256,9 @@ macro_rules! body {
             include_str!("../../../../asm/x86_64/free.s"),
             $($after,)*
             ".cfi_endproc",
-            tls = sym TLS,
             window = sym WINDOW,
             slow = sym $slow,
+            full = sym cold::free_full,
             $($operands)*
         )
     };
