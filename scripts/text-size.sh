@@ -1,10 +1,11 @@
 #!/bin/sh
-# How much machine code bitmag adds to a large program: builds one of axum, tokio, clap, regex and serde_json with and without it,
-# without LTO, with thin and with fat LTO, and prints what `size` calls text (code, constants, unwind tables) of each.
+# How much machine code bitmag adds to a large program: builds one of axum, tokio, clap, regex and serde_json, and ripgrep, with and
+# without it, without LTO, with thin and with fat LTO, and prints what `size` calls text (code, constants, unwind tables) of each.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
 folder=${CARGO_TARGET_DIR:-target}/text-size
+unset CARGO_TARGET_DIR
 mkdir -p "$folder/src"
 cat > "$folder/Cargo.toml" <<EOF
 [package]
@@ -95,13 +96,59 @@ async fn main() {
     axum::serve(listener, app).await.unwrap();
 }
 EOF
-cd "$folder"
-text() { size "target/$1/large-program" | awk 'NR == 2 { print $1 }'; }
-for profile in release thin fat; do
-  cargo build --quiet --profile $profile
-  without=$(text $profile)
-  cargo build --quiet --profile $profile --features bitmag
-  with=$(text $profile)
-  echo "$profile $without $with" |
-    awk '{ printf "%-8s %9d bytes without, %9d with: %+d, %+.1f%%\n", $1, $2, $3, $3 - $2, 100 * ($3 - $2) / $2 }'
-done
+# ripgrep is a program alone, so cargo fetches its source as a dependency's, and the allocator is added to a copy.
+mkdir -p "$folder/fetch/src"
+cat > "$folder/fetch/Cargo.toml" <<EOF
+[package]
+name = "fetch"
+version = "0.0.0"
+edition = "2024"
+
+[workspace]
+
+[dependencies]
+ripgrep = "=14.1.1"
+EOF
+echo 'fn main() {}' > "$folder/fetch/src/main.rs"
+(cd "$folder/fetch" && cargo vendor --quiet vendor > vendor.log 2>&1) || { cat "$folder/fetch/vendor.log" >&2; exit 1; }
+mkdir -p "$folder/ripgrep"
+cp -R "$folder/fetch/vendor/ripgrep/." "$folder/ripgrep/"
+rm -f "$folder/ripgrep/.cargo-checksum.json"
+cat >> "$folder/ripgrep/Cargo.toml" <<EOF
+
+[workspace]
+
+[dependencies.bitmag]
+path = "$root"
+optional = true
+
+[profile.thin]
+inherits = "release"
+lto = "thin"
+
+[profile.fat]
+inherits = "release"
+lto = "fat"
+codegen-units = 1
+EOF
+cat >> "$folder/ripgrep/crates/core/main.rs" <<'EOF'
+
+#[cfg(feature = "bitmag")]
+#[global_allocator]
+static GLOBAL: bitmag::Bitmag = bitmag::Bitmag::new();
+EOF
+
+text() { size "target/$1/$2" | awk 'NR == 2 { print $1 }'; }
+compare() {
+  cd "$1"
+  for profile in release thin fat; do
+    cargo build --quiet --profile $profile
+    without=$(text $profile "$2")
+    cargo build --quiet --profile $profile --features bitmag
+    with=$(text $profile "$2")
+    echo "$2 $profile $without $with" |
+      awk '{ printf "%-13s %-8s %9d bytes without, %9d with: %+d, %+.1f%%\n", $1, $2, $3, $4, $4 - $3, 100 * ($4 - $3) / $3 }'
+  done
+}
+(compare "$folder" large-program)
+(compare "$folder/ripgrep" rg)

@@ -193,6 +193,30 @@ pub(crate) unsafe extern "C" fn alloc_cold(size: usize, config: *const Config) -
     block::allocate(size, 1, unsafe { &*config })
 }
 
+/// Where an inlined allocation of a small size goes that misses. `slot` is the offset of its class's top, which is at hand there.
+///
+/// # Safety
+/// `config` points at settings.
+#[cold]
+#[inline(never)]
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub(crate) unsafe extern "C" fn alloc_cold_at(slot: usize, config: *const Config) -> *mut u8 {
+    // SAFETY: the caller's contract.
+    unsafe { alloc_cold(hit::size_at(slot), config) }
+}
+
+/// Where an inlined free of a small block goes that misses. `slot` as in `alloc_cold_at`.
+///
+/// # Safety
+/// `block` is a block of the caller's.
+#[cold]
+#[inline(never)]
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub(crate) unsafe extern "C" fn free_cold_at(block: *mut u8, slot: usize) {
+    // SAFETY: the caller's contract.
+    unsafe { free_sized_cold(block, hit::size_at(slot)) }
+}
+
 /// Where a sized free goes that misses.
 ///
 /// # Safety

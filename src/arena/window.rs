@@ -13,6 +13,7 @@ use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
 use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
 use crate::os::{self, Access};
+use crate::rolled::opaque;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Units reserved (address space taken). Written by the grower only.
@@ -86,7 +87,7 @@ fn find_place(total: usize, align: usize) -> Option<usize> {
         // break, below what the kernel hands out from the top, or from a third upwards in the
         // legacy layout.
         let unit = 1usize << (bits - 4);
-        for _ in 0..8 {
+        for _ in 0..opaque(8) {
             random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ 0x5bd1_e995;
             let start = (2 * unit + (random as usize % (3 * unit))) & !(align - 1);
             if is_empty(start, total) {

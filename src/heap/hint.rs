@@ -19,6 +19,7 @@ use crate::bitset;
 use crate::layout::{
     CHUNK_UNITS, CHUNK_WORDS, FITTING, GROUP_CHUNKS, HINTS, RUN, Record, Row, UNKNOWN,
 };
+use crate::rolled::opaque;
 use crate::size_class::SMALL_CLASSES;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -333,7 +334,7 @@ pub(super) fn find_foreign(held: &Held, wanted: impl Wanted) -> [Option<u32>; 2]
             if chunk < from / CHUNK_UNITS {
                 continue;
             }
-            for index in 0..CHUNK_WORDS {
+            for index in 0..opaque(CHUNK_WORDS) {
                 let mut others = wanted.hints(chunk, index) & !word_of(chunk, owned, index);
                 while others != 0 {
                     let unit = (chunk * CHUNK_UNITS + index * 64) as u32 + others.trailing_zeros();

@@ -211,30 +211,48 @@ cfg_if::cfg_if! {
             assert!(size_of::<Counters>() == 5 * 8);
         };
     } else {
-        use super::{count_flush, count_refill, lock, next_turn, row};
-
-        /// Takes `COUNT` neighbours from where the current slab guesses a row; the address of the lowest. `None`, and nothing
-        /// done, if the heap's lock is taken, somebody forks, or there is no such row. `token` is the calling thread's.
-        #[inline(always)]
-        pub(super) fn take<const COUNT: usize>(home: u32, class: Class, token: usize) -> Option<usize> {
-            let held = lock::try_quickly(home, token)?;
-            let first = row::take(&held, class, COUNT);
-            if first.is_some() {
-                count_refill(&held, class, COUNT);
-            }
-            first
-        }
-
-        /// Frees `COUNT` neighbours into a quiet slab of the heap and class, unless that empties one that is not
-        /// current; the number of this flush. `None`, and nothing done, if anything is otherwise.
-        #[inline(always)]
-        pub(super) fn give<const COUNT: usize>(home: u32, class: Class, row: &row::Row, token: usize) -> Option<u32> {
-            let held = lock::try_quickly(home, token)?;
-            if !row::give(&held, row, class) {
-                return None;
-            }
-            count_flush(&held, class, COUNT);
-            Some(next_turn(&held))
-        }
+        pub(super) use twin::{give, take};
     }
 }
+
+#[cfg(any(test, loom, not(all(target_arch = "x86_64", target_pointer_width = "64"))))]
+mod twin {
+    use crate::heap::{count_flush, count_refill, lock, next_turn, row};
+    use crate::size_class::Class;
+
+    /// Takes `COUNT` neighbours from where the current slab guesses a row; the address of the lowest. `None`, and nothing
+    /// done, if the heap's lock is taken, somebody forks, or there is no such row. `token` is the calling thread's.
+    #[inline(always)]
+    pub(in crate::heap) fn take<const COUNT: usize>(
+        home: u32,
+        class: Class,
+        token: usize,
+    ) -> Option<usize> {
+        let held = lock::try_quickly(home, token)?;
+        let first = row::take(&held, class, COUNT);
+        if first.is_some() {
+            count_refill(&held, class, COUNT);
+        }
+        first
+    }
+
+    /// Frees `COUNT` neighbours into a quiet slab of the heap and class, unless that empties one that is not
+    /// current; the number of this flush. `None`, and nothing done, if anything is otherwise.
+    #[inline(always)]
+    pub(in crate::heap) fn give<const COUNT: usize>(
+        home: u32,
+        class: Class,
+        row: &row::Row,
+        token: usize,
+    ) -> Option<u32> {
+        let held = lock::try_quickly(home, token)?;
+        if !row::give(&held, row, class) {
+            return None;
+        }
+        count_flush(&held, class, COUNT);
+        Some(next_turn(&held))
+    }
+}
+
+#[cfg(all(test, not(loom), target_arch = "x86_64", target_pointer_width = "64"))]
+mod tests;

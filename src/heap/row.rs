@@ -89,6 +89,12 @@ impl Row {
         progression::is_one(blocks, row.stride).then_some(row)
     }
 
+    /// The row of `count` blocks from that one on.
+    #[cfg(test)]
+    pub(super) fn at(unit: u32, first: usize, count: usize) -> Self {
+        Self { unit, first, count, stride: 0 }
+    }
+
     /// The same for a full magazine.
     #[inline(always)]
     pub(super) fn of_full(class: Class, blocks: &[*mut u8; MAX_DEPTH]) -> Option<Self> {

@@ -11,7 +11,7 @@
 use super::symbols::TLS;
 use super::x86_64;
 use crate::config::Config;
-use crate::face::{alloc_cold, alloc_large, free_large, free_sized_cold};
+use crate::face::{alloc_cold_at, alloc_large, free_cold_at, free_large};
 use crate::layout::Top;
 use crate::size_class::{MEDIUM_MAX, MIN_ALIGN, SMALL_MAX, round};
 use core::alloc::Layout;
@@ -86,7 +86,7 @@ pub(crate) unsafe fn alloc(layout: Layout, config: *const Config) -> *mut u8 {
         let block = unsafe { top.read() };
         if block.is_null() {
             // SAFETY: the caller's contract.
-            return unsafe { alloc_cold(size, config) };
+            return unsafe { alloc_cold_at(slot, config) };
         }
         // SAFETY: one instruction takes the block off this thread's magazine.
         unsafe { asm!("sub qword ptr fs:[{slot}], 8", slot = in(reg) slot, options(nostack)) };
@@ -183,7 +183,7 @@ unsafe fn free_small(block: *mut u8, size: usize) {
                 // it is inlined everywhere else.
                 weigh();
                 // SAFETY: the caller's contract.
-                unsafe { free_sized_cold(block, size) }
+                unsafe { free_cold_at(block, slot) }
             },
             options(nostack)
         );

@@ -15,7 +15,7 @@ cfg_if::cfg_if! {
         pub(crate) use block::{ON_THREAD_EXIT, token, writable_tls};
         pub use symbols::{TLS, WINDOW};
         pub(crate) use symbols::{dummy_thread, dummy_top, window};
-        pub(crate) use x86_64::{alloc, free_sized, slot_of, tls, try_free};
+        pub(crate) use x86_64::{alloc, free_sized, size_at, slot_of, tls, try_free};
     } else if #[cfg(all(target_arch = "aarch64", target_pointer_width = "64"))] {
         mod aarch64;
         mod block;

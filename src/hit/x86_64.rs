@@ -56,6 +56,17 @@ pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
 /// Offset of a small class's top, or of the dummy's of class 0, from the thread pointer.
 #[inline(always)]
 pub(crate) fn slot_of(class: usize) -> u32 {
+    (first_slot() + 8 * class) as u32
+}
+
+/// The size of the class whose top has that offset.
+#[inline(always)]
+pub(crate) fn size_at(slot: usize) -> usize {
+    2 * (slot - first_slot())
+}
+
+#[inline(always)]
+fn first_slot() -> usize {
     let offset: usize;
     // SAFETY: loads a link-time constant.
     unsafe {
@@ -66,7 +77,7 @@ pub(crate) fn slot_of(class: usize) -> u32 {
             options(pure, nomem, nostack, preserves_flags)
         );
     }
-    (offset + 8 * class) as u32
+    offset
 }
 
 /// This thread's block.

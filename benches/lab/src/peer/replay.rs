@@ -12,6 +12,7 @@ use crate::packed::{self, Head, Room};
 use crate::rows::Face;
 use crate::trace::{Kind, Operation};
 use crate::workloads::array::{Zeroed, zeroed};
+use crate::workloads::measured;
 use crate::workloads::resident;
 use serde::Serialize;
 use std::fs::File;
@@ -58,7 +59,7 @@ pub fn replay(face: Face, path: &Path) -> Result<Outcome, String> {
     let start_kib = resident::kib();
     let live = most_live(calls, head.blocks);
     let begin = Instant::now();
-    run(face, calls, slots);
+    measured(&mut || run(face, calls, slots));
     let ns = begin.elapsed().as_nanos() as f64 / calls.len().max(1) as f64;
     Ok(Outcome {
         operations: calls.len() as u64,

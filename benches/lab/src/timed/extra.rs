@@ -65,6 +65,7 @@ fn sum_of_calls(text: &str) -> Option<u64> {
 /// Instructions of one operation of the measured part, the loop and the workload's own work included.
 fn instructions(work: &Work, ready: &Ready, library: &Path, file: &Path) -> Result<f64> {
     let profile = callgrind::count(&ready.counted, library, &["work", &work.name, "1"], file)?;
+    super::wiring::Wiring::default().check(ready.peer.counted(), &profile.printed)?;
     let outcome = process::outcome(&profile.printed, &mut Sample::default())?;
     Ok(profile.instructions as f64 / outcome.operations.max(1) as f64)
 }

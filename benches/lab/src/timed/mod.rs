@@ -149,8 +149,6 @@ fn build(
     let mut counted = program.clone();
     if full && !std::ptr::eq(peer.counted(), peer) {
         counted = peer.counted().build(root, target)?.canonicalize()?;
-        let first = process::ask(&counted, library, &["work", "lifo", "1"])?;
-        wiring.check(peer.counted(), &first)?;
     }
     Ok((Ready { peer, program, counted, wiring }, proof))
 }

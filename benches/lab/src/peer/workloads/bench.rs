@@ -105,6 +105,7 @@ fn bitmag_lab_measured(body: &mut dyn FnMut()) {
     body();
 }
 
-fn measured(body: &mut dyn FnMut()) {
+/// Runs what is measured.
+pub fn measured(body: &mut dyn FnMut()) {
     bitmag_lab_measured(body);
 }

@@ -37,7 +37,7 @@ mod tree;
 mod xmalloc;
 
 use crate::rows::Face;
-pub use bench::Bench;
+pub use bench::{Bench, measured};
 pub use outcome::Outcome;
 use serde::Serialize;
 
@@ -102,9 +102,13 @@ impl Workload {
         Workload { quick: true, ..self }
     }
 
-    /// Of another group, and too long or too large for callgrind.
+    /// Of another group, and too long or too large for callgrind, unless `counted` says otherwise.
     const fn of(self, group: &'static str) -> Workload {
         Workload { group, counted: false, ..self }
+    }
+
+    const fn counted(self) -> Workload {
+        Workload { counted: true, ..self }
     }
 
     const fn rounds(self, rounds: u32) -> Workload {

@@ -12,15 +12,16 @@ pub const ALL: [Workload; 5] = [
         turns,
     )
     .of("large")
+    .counted()
     .quick(),
     single("pair_16k", "a block of 16 KiB, its first and last page touched, freed, 3,000,000 times", "pair", pair_16k)
-        .of("large"),
+        .of("large").counted(),
     single("pair_100k", "a block of 100 KiB, its first and last page touched, freed, 1,000,000 times", "pair", pair_100k)
-        .of("large"),
+        .of("large").counted(),
     single("pair_1m", "a block of 1 MiB, its first and last page touched, freed, 300,000 times", "pair", pair_1m)
-        .of("large"),
+        .of("large").counted(),
     single("calloc_64m", "a calloc of 64 MiB, untouched, freed, 2,000 times; final: while another one is live", "pair", calloc)
-        .of("large"),
+        .of("large").counted(),
 ];
 
 fn turns(bench: &Bench) -> Outcome {

@@ -11,14 +11,16 @@ pub const ALL: [Workload; 2] = [
         "call",
         sqlite3,
     )
-    .of("replay"),
+    .of("replay")
+    .counted(),
     single(
         "trace_python3",
         "the 1,043,762 calls of python3 (PYTHONMALLOC=malloc) that works on small objects, at any scale",
         "call",
         python3,
     )
-    .of("replay"),
+    .of("replay")
+    .counted(),
 ];
 
 fn sqlite3(bench: &Bench) -> Outcome {
