@@ -379,8 +379,8 @@ pub(crate) struct Window {
     pub units: AtomicUsize,
     /// Address of `[MapEntry]`, by unit.
     pub map: AtomicUsize,
-    /// Address of the granule classes, one byte per 128 bytes of window: 1..=40 where a block of
-    /// that medium class starts, else 0. Written by the holder of the run slab's lock.
+    /// Address that the granule classes would have if the window began at address 0, one byte per 128 bytes of
+    /// window: 1..=40 where a block of that medium class starts, else 0. Written by the holder of the run slab's lock.
     pub granules: AtomicUsize,
     /// Address of `[Record]`, by unit.
     pub records: AtomicUsize,

@@ -264,7 +264,40 @@ const SCENARIOS: &[Scenario] = &[
     }),
     ("bad_pointers", bad_pointers),
     ("forwarded", forwarded),
+    ("in_a_hole", in_a_hole),
 ];
+
+/// Frees what lies in somebody else's mapping right behind the window, once blocks lie behind that.
+fn in_a_hole() -> Result<(), String> {
+    let user = User { c: Some(CApi::load(library::path()?)?) };
+    let ours = user.alloc(64) as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|e| e.to_string())?;
+    let mut end = ours;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text| usize::from_str_radix(text, 16).map_err(|e| e.to_string());
+        let (from, to) = range.ok_or("a range")?;
+        // All that follows without a gap is the window's.
+        if (number(from)?..number(to)?).contains(&end) {
+            end = number(to)?;
+        }
+    }
+    let (access, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+    );
+    // SAFETY: a new mapping where nothing is.
+    let mapped = unsafe { libc::mmap(end as *mut libc::c_void, 1 << 20, access, flags, -1, 0) };
+    ensure!(mapped as usize == end, "nothing can be mapped at {end:#x}");
+    let behind = (0..512).map(|_| user.alloc(1 << 20) as usize);
+    let behind = behind.into_iter().find(|block| (end..end + (1 << 36)).contains(block));
+    ensure!(behind.is_some(), "the window did not go on behind {end:#x}");
+    let pointer = end + 65_536;
+    say(&format!("{pointer:#x}\n"));
+    user.give_back(Free, pointer as *mut u8, 0);
+    say("returned\n");
+    Ok(())
+}
 
 /// What `free` must recognise as foreign, whatever it looks like; the environment says which.
 fn bad_pointers() -> Result<(), String> {
@@ -362,6 +395,19 @@ fn main() -> ExitCode {
                 },
             ));
         }
+        #[cfg(target_pointer_width = "64")]
+        tests.push(test("misuse::a_pointer_where_the_window_passed_over", || {
+            let child = Child::scenario("in_a_hole").env("BITMAG_LIBRARY", library::path()?);
+            let ended = child.within(20).run()?;
+            let pointer = ended.stdout.lines().next().unwrap_or("?");
+            // Not told from one into the middle of something that was freed: either fault will do.
+            let wanted = ["foreign pointer", "pointer inside a block"]
+                .map(|fault| format!("bitmag: {fault}: {pointer}"));
+            let good = ended.signal() == Some(libc::SIGABRT)
+                && wanted.iter().any(|line| ended.stderr.starts_with(line));
+            ensure!(good, "{}", ended.describe());
+            Ok(Verdict::Holds)
+        }));
         tests.push(test("misuse::foreign_pointers_ignored", || {
             for which in [0, 3, 8] {
                 let child = Child::scenario("bad_pointers").env("BITMAG_LIBRARY", library::path()?);

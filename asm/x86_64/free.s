@@ -27,11 +27,11 @@
     cmp     byte ptr [rcx + rdx*8], 0   # class
     jne     4f
     mov     rdx, rdi                    # a block of a run slab has its class at its first granule
-    sub     rdx, qword ptr [rip + {window}]
-    shr     rdx, 7                      # granule
-    mov     rcx, qword ptr [rip + {window} + 24]    # granules
+    shr     rdx, 7                      # granule, counted from address 0
+    mov     rcx, qword ptr [rip + {window} + 24]    # granules, as if they began at address 0
     movzx   edx, byte ptr [rcx + rdx]   # medium class, 0 where none starts: entry 0 is the dummy
-    mov     rcx, qword ptr fs:[r8 + 520]            # thread, from the slot of class 0
+    mov     rax, qword ptr [rip + {tls}@GOTTPOFF]   # r8 may be another class's by now, if the free is wrong
+    mov     rcx, qword ptr fs:[rax + 520]           # thread
     mov     rax, qword ptr [rcx + rdx*8]
     add     al, 8
     jb      3f

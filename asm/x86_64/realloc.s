@@ -17,7 +17,7 @@
 #
 # In checked mode and in a thread without magazines every top is on the dummy, which is full.
 
-    mov     rdx, rdi                    # class of the block, as in free.s
+    mov     rdx, rdi                    # class of the block's unit, found as in free.s
     sub     rdx, qword ptr [rip + {window}]
     shr     rdx, 16
     cmp     rdx, qword ptr [rip + {window} + 8]
@@ -119,7 +119,6 @@
     test    dil, 127                    # runs start at granules
     jne     3f
     mov     rdx, rdi                    # class by granule, as in free.s; 0 where no run starts
-    sub     rdx, qword ptr [rip + {window}]
     shr     rdx, 7
     mov     rcx, qword ptr [rip + {window} + 24]
     movzx   edx, byte ptr [rcx + rdx]

@@ -43,6 +43,7 @@ cfg_if::cfg_if! {
                 ".cfi_startproc",
                 include_str!("../../asm/x86_64/free.s"),
                 ".cfi_endproc",
+                tls = sym TLS,
                 window = sym WINDOW,
                 slow = sym cold::free_cold,
                 full = sym cold::free_full,

@@ -189,11 +189,17 @@ pub(crate) unsafe fn entry(unit: u32) -> &'static MapEntry {
     unsafe { &*(window().map.load(Ordering::Relaxed) as *const MapEntry).add(unit as usize) }
 }
 
-/// Describes units that are about to be below the window's bound as those of no class. Their map is mapped.
+/// Describes units as those of no class, as zeroed memory does elsewhere.
+///
+/// # Safety
+/// The caller is the grower, the units are about to be below the window's bound, and their map is mapped.
 #[inline(never)]
-pub(crate) fn begin(first: usize, count: usize) {
+pub(crate) unsafe fn begin(first: usize, count: usize) {
+    if cfg!(not(all(target_arch = "x86_64", target_pointer_width = "64"))) {
+        return;
+    }
     for unit in first..first + opaque(count) {
-        // SAFETY: the caller's units, and it is the grower.
+        // SAFETY: the caller's contract.
         unsafe { entry(unit as u32) }.set_class(0);
     }
 }

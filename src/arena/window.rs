@@ -11,7 +11,7 @@ use super::policy;
 use super::spans::SPAN_ALIGN_MAX;
 use super::tables::{self, REGIONS, Region};
 use crate::hit::window;
-use crate::layout::{NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
+use crate::layout::{GRANULE_SHIFT, NO_UNIT, UNIT_BYTES, UNIT_SHIFT};
 use crate::os::{self, Access};
 use crate::rolled::opaque;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
@@ -55,9 +55,11 @@ pub(crate) fn place(checked: bool) -> bool {
             LIMIT.store(units, Ordering::Relaxed);
             let window = window();
             window.map.store(tables::region(Region::Map), Ordering::Relaxed);
-            window.granules.store(tables::region(Region::Granules), Ordering::Relaxed);
             window.records.store(tables::region(Region::Records), Ordering::Relaxed);
-            window.base.store(start + metadata.next_multiple_of(align), Ordering::Release);
+            let base = start + metadata.next_multiple_of(align);
+            let granules = tables::region(Region::Granules).wrapping_sub(base >> GRANULE_SHIFT);
+            window.granules.store(granules, Ordering::Relaxed);
+            window.base.store(base, Ordering::Release);
             return true;
         }
         units /= 4;
@@ -182,7 +184,8 @@ fn commit_exactly(committed: usize, step: usize) -> bool {
     }
     policy::committed(start, step << UNIT_SHIFT);
     policy::look_at_limit();
-    tables::begin(committed, step);
+    // SAFETY: this is the grower, and what is reserved has its tables.
+    unsafe { tables::begin(committed, step) };
     // The bound first: whoever claims a unit finds it inside the window.
     window.units.store(committed + step, Ordering::Release);
     super::units::publish(committed, step);
@@ -190,7 +193,8 @@ fn commit_exactly(committed: usize, step: usize) -> bool {
 }
 
 /// Goes on behind somebody else's mapping: the units in between are never published, so nothing is
-/// ever claimed there. All that was reserved is committed.
+/// ever claimed there. All that was reserved is committed. The units of the hole, up to twice as many as the
+/// mapping in the way has, cost 8 bytes of map each on x86_64: they have to be of no class.
 fn pass_over(need: usize) -> bool {
     let window = window();
     let reserved = RESERVED.load(Ordering::Relaxed);
@@ -200,7 +204,8 @@ fn pass_over(need: usize) -> bool {
         let start = reserved + hole;
         match reserve_step(start, need.max(RESERVE_STEP.0).min(limit - start)) {
             Reserved::Done => {
-                tables::begin(reserved, start - reserved);
+                // SAFETY: as in `commit_exactly`.
+                unsafe { tables::begin(reserved, start - reserved) };
                 window.units.store(start, Ordering::Release);
                 return commit_exactly(start, need);
             }

@@ -4,12 +4,11 @@
 //! blocks. On x86_64 each is one piece of assembly that needs five registers besides its arguments, where the
 //! compiler needs half as many instructions more and saves registers for them. The twins in Rust serve every other target.
 
-use crate::size_class::Class;
-
 cfg_if::cfg_if! {
     if #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(loom)))] {
         use crate::hit::WINDOW;
         use crate::layout::{Counters, Heap, NO_UNIT, Record, SLAB_WORDS, Window};
+        use crate::size_class::Class;
         use super::row::Row;
         use core::arch::asm;
         use core::mem::offset_of;

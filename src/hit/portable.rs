@@ -118,7 +118,7 @@ pub(crate) unsafe fn try_free(block: *mut u8) -> bool {
         // SAFETY: as above.
         let granule = unsafe {
             let granules = window.granules.load(Ordering::Relaxed) as *const AtomicU8;
-            (*granules.add(offset >> GRANULE_SHIFT)).load(Ordering::Relaxed)
+            (*granules.wrapping_add(block as usize >> GRANULE_SHIFT)).load(Ordering::Relaxed)
         };
         if granule == 0 {
             return false;

@@ -40,7 +40,7 @@ macro_rules! entry {
 
 entry!(alloc, "alloc.s", alloc_cold, tls = TLS);
 entry!(free_sized, "free_sized.s", free_sized_cold, tls = TLS);
-entry!(free, "free.s", free_cold, window = WINDOW, full = free_full);
+entry!(free, "free.s", free_cold, tls = TLS, window = WINDOW, full = free_full);
 
 /// Frees a block of unknown size that is ours; always done, by the entry or its cold function.
 ///

@@ -1,6 +1,6 @@
 //! Where the hot entries go on a miss.
 //! Each takes exactly the arguments of its entry in the same registers, so that the assembly gets
-//! here by one jump.
+//! here by one jump (`free_full` a class as well).
 //! They add to the crate's slow side what only C knows: errno, and the rule for foreign pointers.
 
 use core::ffi::c_void;

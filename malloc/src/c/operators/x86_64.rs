@@ -235,7 +235,7 @@ unsafe extern "C" fn ask() {
 }
 
 /// The body of an entry: `$before`, the text of `asm/x86_64` that serves a hit and ends in a jump
-/// to `$slow` (`jump` is that jump alone), `$after`.
+/// to `$slow` (or, of `free`, to `free_full`) (`jump` is that jump alone), `$after`.
 macro_rules! body {
     (alloc, $slow:path, [$($before:literal),*], [$($after:literal),*], $($operands:tt)*) => {
         naked_asm!(
@@ -256,6 +256,7 @@ macro_rules! body {
             include_str!("../../../../asm/x86_64/free.s"),
             $($after,)*
             ".cfi_endproc",
+            tls = sym TLS,
             window = sym WINDOW,
             slow = sym $slow,
             full = sym cold::free_full,
@@ -300,7 +301,7 @@ macro_rules! base {
 }
 
 /// Operators that call the operator `$base` if the program replaces any, by way of `$forward`.
-/// The texts use the labels 2 and 3.
+/// The texts use the labels 2 to 4.
 macro_rules! derived {
     ($(#[doc = $doc:literal] $name:ident => $text:ident $slow:path, or $base:ident by $forward:path;)*) => { $(
         #[doc = $doc]
