@@ -6,6 +6,14 @@ cd "$(dirname "$0")/.."
 root=$PWD
 folder=${CARGO_TARGET_DIR:-target}/text-size
 unset CARGO_TARGET_DIR
+profiles='[profile.thin]
+inherits = "release"
+lto = "thin"
+
+[profile.fat]
+inherits = "release"
+lto = "fat"
+codegen-units = 1'
 mkdir -p "$folder/src"
 cat > "$folder/Cargo.toml" <<EOF
 [package]
@@ -24,14 +32,7 @@ serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 bitmag = { path = "$root", optional = true }
 
-[profile.thin]
-inherits = "release"
-lto = "thin"
-
-[profile.fat]
-inherits = "release"
-lto = "fat"
-codegen-units = 1
+$profiles
 EOF
 cat > "$folder/src/main.rs" <<'EOF'
 use axum::extract::{Path, Query, State};
@@ -122,14 +123,7 @@ cat >> "$folder/ripgrep/Cargo.toml" <<EOF
 path = "$root"
 optional = true
 
-[profile.thin]
-inherits = "release"
-lto = "thin"
-
-[profile.fat]
-inherits = "release"
-lto = "fat"
-codegen-units = 1
+$profiles
 EOF
 cat >> "$folder/ripgrep/crates/core/main.rs" <<'EOF'
 

@@ -415,4 +415,6 @@ const _: () = {
         assert!(size_of::<MapEntry>() == 8);
         assert!(offset_of!(MapEntry, class) == 0 && offset_of!(MapEntry, slot) == 4);
     }
+    #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64")))]
+    assert!(size_of::<MapEntry>() == 2);
 };

@@ -63,7 +63,7 @@ fn hold() {
 
 /// Most bytes of code that bitmag's functions have together in a small program of the Rust face without LTO. What a large one grows by
 /// is this, half as much again of tables, and what is inlined (`scripts/text-size.sh`).
-const CODE_BYTES: u64 = 105_500;
+const CODE_BYTES: u64 = 104_500;
 
 #[test]
 fn all_of_it_is_small() {

@@ -20,17 +20,7 @@ use core::arch::asm;
 /// Offset from the thread pointer of the top of the small class that `size`, above 0, has.
 #[inline(always)]
 fn slot(size: usize) -> usize {
-    let offset: usize;
-    // SAFETY: loads a link-time constant. Pure, so that LLVM shares and hoists it.
-    unsafe {
-        asm!(
-            "mov {offset}, qword ptr [rip + {tls}@GOTTPOFF]",
-            offset = out(reg) offset,
-            tls = sym TLS,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    offset.wrapping_add(((size + 15) >> 4) * 8)
+    x86_64::first_slot().wrapping_add(((size + 15) >> 4) * 8)
 }
 
 /// A weight of 70 in the eyes of LLVM's inliner, which counts 5 for a statement and 5 for each operand; no instruction.

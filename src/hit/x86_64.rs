@@ -65,10 +65,11 @@ pub(crate) fn size_at(slot: usize) -> usize {
     2 * (slot - first_slot())
 }
 
+/// Offset of the top of class 0, the first of this thread's block, from the thread pointer.
 #[inline(always)]
-fn first_slot() -> usize {
+pub(super) fn first_slot() -> usize {
     let offset: usize;
-    // SAFETY: loads a link-time constant.
+    // SAFETY: loads a link-time constant. Pure, so that LLVM shares and hoists it.
     unsafe {
         asm!(
             "mov {offset}, qword ptr [rip + {tls}@GOTTPOFF]",

@@ -235,7 +235,7 @@ unsafe extern "C" fn ask() {
 }
 
 /// The body of an entry: `$before`, the text of `asm/x86_64` that serves a hit and ends in a jump
-/// to `$slow` (or, of `free`, to `free_full`) (`jump` is that jump alone), `$after`.
+/// to `$slow` (`free`'s also in one to `free_full`; `jump` is the jump to `$slow` alone), `$after`.
 macro_rules! body {
     (alloc, $slow:path, [$($before:literal),*], [$($after:literal),*], $($operands:tt)*) => {
         naked_asm!(
